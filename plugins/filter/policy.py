@@ -1,0 +1,495 @@
+"""The flow table of an inventory, resolved: who may open what to whom, as addresses and ports.
+
+A *site* is a dict with the keys ``zones``, ``hosts``, ``services``, ``flows``, ``pat`` and ``domains``, each the
+inventory variable of the same name with ``site_`` before it (playbooks/vars/site.yml builds it). The functions here are
+pure; they expect a site for which `policy_errors` found nothing.
+
+Terms: a *level zone* is a zone with a security level, an interface of the firewall. The level zone of the lowest level is
+the *open* zone: it stands for every address that no other zone holds.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Site = dict[str, Any]
+
+ANY = "any"
+FLOW_KEYS = {"id", "from", "to", "services", "paper", "comment"}
+NAME = re.compile(r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
+DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
+MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
+PAT_IDLE = (600, 3600)
+
+
+def as_list(value: Any) -> list[Any]:
+    """One thing or a list of things, as a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def level_zones(site: Site) -> list[str]:
+    """Names of the firewall's zones, from the least trusted to the most trusted."""
+    zones = {name: zone["level"] for name, zone in site["zones"].items() if zone.get("level") is not None}
+    return sorted(zones, key=lambda name: zones[name])
+
+
+def open_zone(site: Site) -> str:
+    """The zone that stands for everything beyond the site."""
+    return level_zones(site)[0]
+
+
+def zone_group(site: Site, zone: str) -> int:
+    """Number of the link group of a zone's interface: one more than its level, since 0 is every link's group at birth."""
+    return int(site["zones"][zone]["level"]) + 1
+
+
+def firewall_host(site: Site) -> str | None:
+    """The host with a foot in every level zone."""
+    wanted = set(level_zones(site))
+    for name, host in site["hosts"].items():
+        if wanted <= set(host["interfaces"]):
+            return str(name)
+    return None
+
+
+def host_zone(site: Site, host: str) -> str:
+    """The level zone that a host belongs to; the open zone where it has no foot in any (a host of the Internet)."""
+    for zone in reversed(level_zones(site)):
+        if zone in site["hosts"][host]["interfaces"]:
+            return zone
+    return open_zone(site)
+
+
+def host_address(site: Site, host: str, toward: str | None = None) -> str:
+    """A host's own address: on the zone `toward` where it has one there, else on its own zone."""
+    interfaces = site["hosts"][host]["interfaces"]
+    for zone in (toward, host_zone(site, host), *interfaces):
+        if zone in interfaces:
+            return str(interfaces[zone]["address"])
+    raise ValueError(f"host {host} has no interface")
+
+
+def seen_as(site: Site, host: str, zone: str) -> str:
+    """The address under which hosts of `zone` see `host`: its own, or the translated one where the open zone is entered."""
+    own = host_address(site, host, zone)
+    home = host_zone(site, host)
+    if zone != open_zone(site) or home == zone or host == firewall_host(site):
+        return own
+    public = site["hosts"][host].get("public")
+    if public:
+        return str(public)
+    pat = site.get("pat") or {}
+    return str(pat["address"]) if pat.get("zone") == home else own
+
+
+def _endpoints(site: Site, value: Any) -> Iterator[tuple[str, str]]:
+    """Resolve `from` or `to` of a flow to ('zone', name) and ('host', name) pairs."""
+    for item in as_list(value):
+        if item == ANY:
+            for zone in level_zones(site):
+                yield ("zone", zone)
+        else:
+            yield ("zone" if item in site["zones"] else "host", item)
+
+
+def _ports(site: Site, services: Iterable[str]) -> dict[str, list[int]]:
+    """Ports of services by protocol, sorted."""
+    out: dict[str, set[int]] = {}
+    for name in services:
+        for protocol in ("tcp", "udp"):
+            out.setdefault(protocol, set()).update(site["services"][name].get(protocol, []))
+    return {protocol: sorted(ports) for protocol, ports in out.items() if ports}
+
+
+def policy_rules(site: Site) -> list[dict[str, Any]]:
+    """The rules of the firewall: one for each pair of ends and protocol that crosses it or ends at it.
+
+    Each rule has ``chain`` (forward, input, output), ``flow`` (the id it comes from), ``iif`` and ``oif`` (zone or None),
+    ``saddr`` and ``daddr`` (address, network or None for any), ``protocol`` and ``ports``.
+    """
+    gate = firewall_host(site)
+    rules = []
+    for flow in site["flows"]:
+        for source in _endpoints(site, flow["from"]):
+            for target in _endpoints(site, flow["to"]):
+                ends = _rule_ends(site, gate, source, target)
+                if ends is None:
+                    continue
+                for protocol, ports in _ports(site, flow["services"]).items():
+                    rules.append({"flow": flow["id"], **ends, "protocol": protocol, "ports": ports})
+    return rules
+
+
+def _rule_ends(
+    site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]
+) -> dict[str, Any] | None:
+    """Chain, interfaces and addresses of one pair of ends; None where the pair does not touch the firewall."""
+
+    def zone_of(end: tuple[str, str]) -> str:
+        return end[1] if end[0] == "zone" else host_zone(site, end[1])
+
+    def address_of(end: tuple[str, str], toward: str) -> str | None:
+        if end[0] == "host":
+            return host_address(site, end[1], toward)
+        return None if end[1] == open_zone(site) else str(site["zones"][end[1]]["network"])
+
+    from_gate, to_gate = source == ("host", gate), target == ("host", gate)
+    if from_gate and to_gate:
+        return None
+    source_zone = zone_of(target) if from_gate else zone_of(source)
+    target_zone = zone_of(source) if to_gate else zone_of(target)
+    if not (from_gate or to_gate) and source_zone == target_zone:
+        return None
+    return {
+        "chain": "output" if from_gate else "input" if to_gate else "forward",
+        "iif": None if from_gate else source_zone,
+        "oif": None if to_gate else target_zone,
+        "saddr": address_of(source, target_zone),
+        "daddr": address_of(target, source_zone),
+    }
+
+
+def policy_static(site: Site) -> list[dict[str, str]]:
+    """Static translations: the public and the private address of each host that has both."""
+    return [
+        {"host": name, "public": host["public"], "private": host_address(site, name)}
+        for name, host in site["hosts"].items()
+        if host.get("public")
+    ]
+
+
+def policy_sources(site: Site, host: str, service: str) -> list[str]:
+    """Who may connect to a service of a host, as that host sees them: addresses and networks, or just ``any``."""
+    found: list[str] = []
+    zone = host_zone(site, host)
+    for flow in site["flows"]:
+        if service not in flow["services"] or host not in _targets(site, flow["to"]):
+            continue
+        for kind, name in _endpoints(site, flow["from"]):
+            if kind == "zone" and name == open_zone(site):
+                return [ANY]
+            if kind == "host" and name == host:
+                continue
+            seen = seen_as(site, name, zone) if kind == "host" else str(site["zones"][name]["network"])
+            if seen not in found:
+                found.append(seen)
+    return found
+
+
+def _targets(site: Site, value: Any) -> set[str]:
+    """Names of the hosts that `to` of a flow opens; the open zone means strangers, so none of ours."""
+    out: set[str] = set()
+    for kind, name in _endpoints(site, value):
+        if kind == "host":
+            out.add(name)
+        elif name != open_zone(site):
+            out.update(h for h in site["hosts"] if host_zone(site, h) == name)
+    return out
+
+
+def policy_wrappers(site: Site, host: str) -> list[dict[str, Any]]:
+    """What TCP wrappers of a host allow: one entry for each daemon name, with its clients."""
+    clients: dict[str, list[str]] = {}
+    for name, service in site["services"].items():
+        if "wrapper" not in service:
+            continue
+        for source in policy_sources(site, host, name):
+            entry = clients.setdefault(service["wrapper"], [])
+            if source not in entry:
+                entry.append("ALL" if source == ANY else source)
+    return [{"daemon": daemon, "clients": seen} for daemon, seen in clients.items()]
+
+
+def policy_senders(site: Site, host: str, service: str) -> dict[str, str]:
+    """Hosts that flows name as clients of a service of `host`: the address it sees -> name."""
+    zone = host_zone(site, host)
+    out = {}
+    for flow in site["flows"]:
+        if service in flow["services"] and host in _targets(site, flow["to"]):
+            for kind, name in _endpoints(site, flow["from"]):
+                if kind == "host" and name != host:
+                    out[seen_as(site, name, zone)] = name
+    return dict(sorted(out.items()))
+
+
+def policy_links(site: Site, host: str) -> list[dict[str, Any]]:
+    """The links of a host for the network role: name, MAC, group, addresses with prefix, default gateway, routes."""
+    links = []
+    for zone, interface in site["hosts"][host]["interfaces"].items():
+        network = ipaddress.ip_network(site["zones"][zone]["network"])
+        leveled = site["zones"][zone].get("level") is not None
+        link: dict[str, Any] = {
+            "name": zone,
+            "mac": interface.get("mac"),
+            "device": interface.get("device"),
+            "group": zone_group(site, zone) if leveled else None,
+            "addresses": [f"{interface['address']}/{network.prefixlen}"],
+            "gateway": _gateway(site, host, zone),
+            "routes": [],
+        }
+        gate = firewall_host(site)
+        if host == gate and zone == open_zone(site):
+            link["addresses"] += [f"{address}/32" for address in _translated(site)]
+        elif gate and zone == open_zone(site):
+            link["routes"] = [
+                {"to": site["zones"][inner]["network"], "via": host_address(site, gate, zone)}
+                for inner in level_zones(site)[1:]
+            ]
+        links.append(link)
+    return links
+
+
+def _translated(site: Site) -> list[str]:
+    """Addresses that the firewall answers for."""
+    pat = site.get("pat") or {}
+    return [entry["public"] for entry in policy_static(site)] + ([pat["address"]] if pat else [])
+
+
+def _gateway(site: Site, host: str, zone: str) -> str | None:
+    """The default gateway of a host on a zone: the address of the zone's gateway, unless that is the host itself."""
+    gateway = site["zones"][zone].get("gateway")
+    if gateway is None or gateway == host:
+        return None
+    if gateway in site["hosts"]:
+        return str(site["hosts"][gateway]["interfaces"][zone]["address"])
+    return str(gateway)
+
+
+def policy_names(site: Site, domain: str) -> list[dict[str, Any]]:
+    """Lines of a hosts file: the address of each host on its own zone, full name first (RFC 952, hosts(5))."""
+    return [
+        {"address": host_address(site, name), "names": [f"{name}.{domain}", name]} for name in site["hosts"]
+    ]
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def policy_errors(site: Site) -> list[str]:
+    """What is wrong with a site, one sentence each: the entry, its value, what is allowed. Empty where all is well."""
+    errors = _zone_errors(site)
+    if errors:
+        return errors  # every later check needs networks that can be read
+    errors += _host_errors(site)
+    errors += _service_errors(site)
+    errors += _flow_errors(site)
+    errors += _pat_errors(site)
+    errors += _domain_errors(site)
+    return errors
+
+
+def _among(values: Iterable[Any]) -> str:
+    return ", ".join(sorted(str(value) for value in values)) or "(none)"
+
+
+def _zone_errors(site: Site) -> list[str]:
+    errors: list[str] = []
+    networks: dict[str, Any] = {}
+    levels: dict[int, str] = {}
+    for name, zone in site["zones"].items():
+        where = f"site_zones.{name}"
+        if not NAME.match(str(name)) or name == ANY:
+            errors.append(f"{where}: a zone's name is lower-case letters, digits and hyphens, and not '{ANY}'.")
+        try:
+            networks[name] = ipaddress.ip_network(zone["network"])
+        except (KeyError, ValueError, TypeError):
+            errors.append(
+                f"{where}.network is {zone.get('network')!r}: it must be a network such as 10.1.1.0/24, "
+                "with no host bits set."
+            )
+        level = zone.get("level")
+        if level is None:
+            continue
+        if isinstance(level, bool) or not isinstance(level, int) or not 0 <= level <= 100:
+            errors.append(f"{where}.level is {level!r}: it must be a whole number from 0 (least trusted) to 100.")
+        elif level in levels:
+            errors.append(f"{where}.level is {level}, and so is that of {levels[level]}: levels must differ.")
+        else:
+            levels[level] = name
+    if not levels and not errors:
+        errors.append("site_zones: no zone has a level; the firewall needs at least two zones with levels 0 to 100.")
+    names = list(networks)
+    for i, one in enumerate(names):
+        for two in names[i + 1 :]:
+            if networks[one].version == networks[two].version and networks[one].overlaps(networks[two]):
+                errors.append(
+                    f"site_zones.{one}.network {networks[one]} overlaps site_zones.{two}.network "
+                    f"{networks[two]}: zones must not share addresses."
+                )
+    return errors
+
+
+def _host_errors(site: Site) -> list[str]:
+    errors: list[str] = []
+    addresses: dict[str, str] = {}
+    macs: dict[str, str] = {}
+
+    def claim(seen: dict[str, str], value: str, where: str, what: str) -> None:
+        if value in seen:
+            errors.append(f"{where} is {value}, and so is {seen[value]}: {what} must differ.")
+        seen.setdefault(value, where)
+
+    for name, host in site["hosts"].items():
+        if not NAME.match(str(name)) or name in site["zones"] or name == ANY:
+            errors.append(
+                f"site_hosts.{name}: a host's name is lower-case letters, digits and hyphens, "
+                f"and neither '{ANY}' nor a zone's name."
+            )
+        if not host.get("interfaces"):
+            errors.append(f"site_hosts.{name}.interfaces is empty: name at least one zone with an address.")
+            continue
+        for zone, interface in host["interfaces"].items():
+            where = f"site_hosts.{name}.interfaces.{zone}"
+            if zone not in site["zones"]:
+                errors.append(f"{where}: there is no zone '{zone}'; allowed are {_among(site['zones'])}.")
+                continue
+            network = ipaddress.ip_network(site["zones"][zone]["network"])
+            if _in_network(interface.get("address"), network):
+                claim(addresses, str(interface["address"]), f"{where}.address", "addresses")
+            else:
+                errors.append(
+                    f"{where}.address is {interface.get('address')!r}: it must be a host address inside {network}."
+                )
+            mac = interface.get("mac")
+            if mac is not None and not MAC.match(str(mac)):
+                errors.append(f"{where}.mac is {mac!r}: it must be like 02:00:0a:01:01:0b, in lower case.")
+            elif mac is not None:
+                claim(macs, mac, f"{where}.mac", "MAC addresses")
+        if "public" in host:
+            _public_errors(site, f"site_hosts.{name}.public", host["public"], errors)
+            claim(addresses, str(host["public"]), f"site_hosts.{name}.public", "addresses")
+    if "pat" in site and isinstance(site["pat"], dict) and site["pat"].get("address"):
+        claim(addresses, str(site["pat"]["address"]), "site_pat.address", "addresses")
+    errors += _gateway_errors(site)
+    return errors
+
+
+def _in_network(address: Any, network: Any) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return ip in network and ip not in (network.network_address, network.broadcast_address)
+
+
+def _public_errors(site: Site, where: str, address: Any, errors: list[str]) -> None:
+    network = ipaddress.ip_network(site["zones"][open_zone(site)]["network"])
+    if not _in_network(address, network):
+        errors.append(f"{where} is {address!r}: it must be a host address inside {network} ({open_zone(site)}).")
+
+
+def _gateway_errors(site: Site) -> list[str]:
+    errors = []
+    for name, zone in site["zones"].items():
+        gateway = zone.get("gateway")
+        if gateway is None or _in_network(gateway, ipaddress.ip_network(zone["network"])):
+            continue
+        if name not in site["hosts"].get(gateway, {}).get("interfaces", {}):
+            inside = [h for h, host in site["hosts"].items() if name in host.get("interfaces", {})]
+            errors.append(
+                f"site_zones.{name}.gateway is {gateway!r}: it must be an address inside {zone['network']} "
+                f"or a host with an interface there: {_among(inside)}."
+            )
+    return errors
+
+
+def _service_errors(site: Site) -> list[str]:
+    errors = []
+    for name, service in site["services"].items():
+        where = f"site_services.{name}"
+        unknown = set(service) - {"tcp", "udp", "wrapper"}
+        if unknown:
+            errors.append(f"{where}: unknown key {_among(unknown)}; allowed are tcp, udp, wrapper.")
+        if not service.get("tcp") and not service.get("udp"):
+            errors.append(f"{where}: it has no port; give a list of ports under tcp or udp.")
+        for protocol in ("tcp", "udp"):
+            for port in as_list(service.get(protocol, [])):
+                if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+                    errors.append(f"{where}.{protocol} holds {port!r}: a port is a whole number from 1 to 65535.")
+    return errors
+
+
+def _flow_errors(site: Site) -> list[str]:
+    errors = []
+    seen: set[Any] = set()
+    ends = {ANY, *site["zones"], *site["hosts"]}
+    for number, flow in enumerate(site["flows"], 1):
+        where = f"site_flows, entry {number} ({flow.get('id', 'without id')})"
+        missing = {"id", "from", "to", "services"} - set(flow)
+        if missing:
+            errors.append(f"{where}: {_among(missing)} is missing; a flow has id, from, to and services.")
+            continue
+        unknown = set(flow) - FLOW_KEYS
+        if unknown:
+            errors.append(f"{where}: unknown key {_among(unknown)}; allowed are {_among(FLOW_KEYS)}.")
+        if flow["id"] in seen:
+            errors.append(f"{where}: the id '{flow['id']}' is taken by an earlier flow; ids must differ.")
+        seen.add(flow["id"])
+        for key in ("from", "to"):
+            for end in as_list(flow[key]):
+                if end not in ends:
+                    errors.append(
+                        f"{where}: {key} names '{end}', which is no zone or host; allowed are {_among(ends)}."
+                    )
+                elif end in site["zones"] and site["zones"][end].get("level") is None:
+                    errors.append(
+                        f"{where}: {key} names '{end}', a zone without a level, which is no interface of the "
+                        f"firewall; allowed are {_among(level_zones(site))} ('{open_zone(site)}' stands for all beyond)."
+                    )
+        for service in as_list(flow["services"]):
+            if service not in site["services"]:
+                errors.append(f"{where}: there is no service '{service}'; allowed are {_among(site['services'])}.")
+    return errors
+
+
+def _pat_errors(site: Site) -> list[str]:
+    pat = site.get("pat")
+    if not pat:
+        return []
+    errors: list[str] = []
+    if pat.get("zone") not in level_zones(site)[1:]:
+        errors.append(f"site_pat.zone is {pat.get('zone')!r}: allowed are {_among(level_zones(site)[1:])}.")
+    _public_errors(site, "site_pat.address", pat.get("address"), errors)
+    low, high = PAT_IDLE
+    idle = pat.get("idle")
+    if isinstance(idle, bool) or not isinstance(idle, int) or not low <= idle <= high:
+        errors.append(f"site_pat.idle is {idle!r}: it must be a whole number of seconds from {low} to {high}.")
+    return errors
+
+
+def _domain_errors(site: Site) -> list[str]:
+    errors = []
+    names = [("site_domain", site["domain"])]
+    names += [(f"site_domains[{i}].name", entry.get("name")) for i, entry in enumerate(site["domains"])]
+    for where, name in names:
+        if not DOMAIN.match(str(name)):
+            errors.append(f"{where} is {name!r}: it must be a domain in lower case, such as widgets.example.")
+    seen: dict[Any, str] = {}
+    for i, entry in enumerate(site["domains"]):
+        where = f"site_domains[{i}]"
+        if entry.get("name") in seen:
+            errors.append(f"{where}.name is {entry['name']}, as is that of {seen[entry['name']]}: one store a domain.")
+        seen.setdefault(entry.get("name"), where)
+        if entry.get("store") not in site["hosts"]:
+            errors.append(f"{where}.store is {entry.get('store')!r}: allowed are the hosts {_among(site['hosts'])}.")
+    return errors
+
+
+class FilterModule:
+    """Filters that resolve the flow table."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "policy_errors": policy_errors,
+            "policy_rules": policy_rules,
+            "policy_static": policy_static,
+            "policy_sources": policy_sources,
+            "policy_wrappers": policy_wrappers,
+            "policy_senders": policy_senders,
+            "policy_links": policy_links,
+            "policy_names": policy_names,
+            "policy_address": host_address,
+        }

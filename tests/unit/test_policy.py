@@ -1,0 +1,151 @@
+"""The flow table: what the lab's inventory resolves to, and what a wrong entry says."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+from tests.unit.inventory import lab_site
+
+
+@pytest.fixture
+def site() -> dict[str, Any]:
+    return copy.deepcopy(lab_site())
+
+
+def rules(site: dict[str, Any], flow: str) -> list[tuple[Any, ...]]:
+    return [
+        (r["chain"], r["iif"], r["saddr"], r["oif"], r["daddr"], r["protocol"], r["ports"])
+        for r in policy.policy_rules(site)
+        if r["flow"] == flow
+    ]
+
+
+def test_the_labs_inventory_is_sound(site: dict[str, Any]) -> None:
+    assert policy.policy_errors(site) == []
+
+
+def test_smtp_from_anywhere_reaches_the_gateway_only_across_the_firewall(site: dict[str, Any]) -> None:
+    assert rules(site, "smtp-in") == [
+        ("forward", "outside", None, "dmz", "10.1.1.11", "tcp", [25]),
+        ("forward", "inside", "10.1.0.0/24", "dmz", "10.1.1.11", "tcp", [25]),
+    ]
+
+
+def test_a_flow_inside_one_zone_makes_no_rule(site: dict[str, Any]) -> None:
+    assert rules(site, "pop") == []
+
+
+def test_flows_of_the_firewall_itself_use_its_input_and_output(site: dict[str, Any]) -> None:
+    assert ("output", None, "10.1.0.1", "inside", "10.1.0.24", "tcp", [514]) in rules(site, "syslog")
+    assert ("input", "inside", "10.1.0.24", None, "10.1.0.1", "tcp", [22]) in rules(site, "ssh-admin")
+
+
+def test_nothing_reaches_the_store_from_outside(site: dict[str, Any]) -> None:
+    assert [r for r in policy.policy_rules(site) if r["iif"] == "outside" and r["daddr"] == "10.1.0.25"] == []
+    assert [r for r in policy.policy_rules(site) if r["oif"] == "inside" and r["daddr"] == "10.1.0.0/24"] == []
+
+
+def test_hosts_see_translated_addresses_in_the_open_zone_only(site: dict[str, Any]) -> None:
+    assert policy.seen_as(site, "mgmt", "outside") == "198.51.100.29"
+    assert policy.seen_as(site, "smtp1", "outside") == "198.51.100.4"
+    assert policy.seen_as(site, "mgmt", "dmz") == "10.1.0.24"
+    assert policy.seen_as(site, "router", "inside") == "198.51.100.1"
+    assert policy.seen_as(site, "fw", "inside") == "10.1.0.1"
+
+
+def test_wrappers_name_clients_as_the_host_sees_them(site: dict[str, Any]) -> None:
+    assert policy.policy_wrappers(site, "smtp1") == [
+        {"daemon": "sshd", "clients": ["10.1.0.24"]},
+        {"daemon": "sendmail", "clients": ["ALL"]},
+    ]
+    assert policy.policy_wrappers(site, "mail") == [
+        {"daemon": "sshd", "clients": ["10.1.0.24"]},
+        {"daemon": "sendmail", "clients": ["10.1.1.11", "10.1.0.0/24"]},
+        {"daemon": "pop3", "clients": ["10.1.0.0/24"]},
+    ]
+    assert policy.policy_wrappers(site, "router") == [{"daemon": "sshd", "clients": ["198.51.100.29"]}]
+    assert policy.policy_wrappers(site, "mgmt") == []
+
+
+def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
+    assert policy.policy_senders(site, "mgmt", "syslog") == {
+        "10.1.0.1": "fw",
+        "10.1.0.25": "mail",
+        "10.1.1.11": "smtp1",
+        "10.1.1.12": "dns1",
+        "198.51.100.1": "router",
+    }
+
+
+def test_links_of_the_firewall_carry_the_translated_addresses(site: dict[str, Any]) -> None:
+    outside, dmz, inside = policy.policy_links(site, "fw")
+    assert outside["addresses"] == [
+        "198.51.100.2/27",
+        "198.51.100.4/32",
+        "198.51.100.5/32",
+        "198.51.100.29/32",
+    ]
+    assert (outside["gateway"], dmz["gateway"], inside["gateway"]) == ("198.51.100.1", None, None)
+    assert [link["group"] for link in (outside, dmz, inside)] == [1, 51, 101]
+
+
+def test_the_router_reaches_the_inner_zones_through_the_firewall(site: dict[str, Any]) -> None:
+    world, outside = policy.policy_links(site, "router")
+    assert (world["gateway"], outside["gateway"], world["group"]) == (None, None, None)
+    assert outside["routes"] == [
+        {"to": "10.1.1.0/24", "via": "198.51.100.2"},
+        {"to": "10.1.0.0/24", "via": "198.51.100.2"},
+    ]
+
+
+WRONG: list[tuple[str, Any, list[str]]] = [
+    ("zones.dmz.network", "10.1.0.0/16", ["site_zones.dmz", "overlaps", "site_zones.inside"]),
+    ("zones.dmz.network", "10.1.1.1/24", ["site_zones.dmz.network", "10.1.1.1/24", "host bits"]),
+    ("zones.dmz.level", 100, ["level is 100", "differ"]),
+    ("zones.dmz.level", 101, ["site_zones.", "101", "0 (least trusted) to 100"]),
+    ("zones.dmz.gateway", "nobody", ["site_zones.dmz.gateway", "nobody", "fw"]),
+    ("hosts.smtp1.interfaces.dmz.address", "10.1.2.11", ["site_hosts.smtp1", "10.1.2.11", "10.1.1.0/24"]),
+    ("hosts.smtp1.interfaces.dmz.address", "10.1.1.255", ["site_hosts.smtp1", "10.1.1.255"]),
+    ("hosts.smtp1.interfaces.dmz.address", "10.1.1.12", ["10.1.1.12", "site_hosts.smtp1", "site_hosts.dns1", "differ"]),
+    ("hosts.smtp1.interfaces.dmz.mac", "02:00", ["site_hosts.smtp1", "02:00", "like"]),
+    ("hosts.smtp1.interfaces.moon", {"address": "10.9.9.9"}, ["moon", "allowed are dmz, inside"]),
+    ("hosts.smtp1.public", "10.9.9.9", ["site_hosts.smtp1.public", "10.9.9.9", "198.51.100.0/27"]),
+    ("hosts.smtp1.public", "198.51.100.29", ["site_pat.address", "198.51.100.29", "differ"]),
+    ("hosts.any", {"interfaces": {"dmz": {"address": "10.1.1.77"}}}, ["site_hosts.any"]),
+    ("hosts.smtp1.interfaces", {}, ["site_hosts.smtp1.interfaces", "empty"]),
+    ("services.smtp.tcp", [0], ["site_services.smtp.tcp", "0", "1 to 65535"]),
+    ("services.smtp", {"wrapper": "sendmail"}, ["site_services.smtp", "no port"]),
+    ("services.smtp.sctp", [25], ["site_services.smtp", "sctp", "tcp, udp"]),
+    ("flows.0.from", "mars", ["entry 1 (smtp-in)", "mars", "any, "]),
+    ("flows.0.from", "world", ["entry 1 (smtp-in)", "without a level", "outside"]),
+    ("flows.0.services", ["gopher"], ["entry 1 (smtp-in)", "gopher", "smtp"]),
+    ("flows.1.id", "smtp-in", ["entry 2", "smtp-in", "taken"]),
+    ("flows.0.port", 25, ["entry 1 (smtp-in)", "unknown key port"]),
+    ("flows.0", {"id": "x"}, ["entry 1 (x)", "from, services, to is missing"]),
+    ("pat.idle", 5, ["site_pat.idle", "5", "600 to 3600"]),
+    ("pat.zone", "outside", ["site_pat.zone", "outside", "dmz, inside"]),
+    ("domain", "Widgets", ["site_domain", "Widgets", "widgets.example"]),
+    ("domains.0.name", "no_good.example", ["site_domains[0].name", "no_good.example"]),
+    ("domains.0.store", "cellar", ["site_domains[0].store", "cellar", "mail"]),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "words"), WRONG, ids=[f"{path}={value}"[:60] for path, value, _ in WRONG])
+def test_a_wrong_entry_is_named_with_what_is_allowed(
+    site: dict[str, Any], path: str, value: Any, words: list[str]
+) -> None:
+    *parents, last = path.split(".")
+    place: Any = site
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    if isinstance(place, list):
+        place[int(last)] = value
+    else:
+        place[last] = value
+    errors = " ".join(policy.policy_errors(site))
+    for word in words:
+        assert word in errors
