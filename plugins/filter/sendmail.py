@@ -1,0 +1,171 @@
+"""Texts of sendmail's maps, and who receives mail where. Pure functions.
+
+Sources: the sendmail operations guide, cf/README of the sendmail distribution (access_db, mailertable).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
+# Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
+ALWAYS = ("postmaster", "abuse")
+# The access map writes networks as whole octets; a network is never spelt out in more lines than this.
+MOST_LINES = 256
+
+
+def connect_keys(network: str) -> list[str]:
+    """An address or network as the access map spells it: ``10.1.0.0/24`` -> ``10.1.0``, ``10.1.0.0/23`` -> two keys."""
+    net = ipaddress.ip_network(network)
+    if net.version == 6:
+        if net.prefixlen != 128:
+            raise ValueError(f"{network}: the access map holds single IPv6 addresses here, not networks")
+        return [f"IPv6:{net.network_address}"]
+    whole = max(8, -(-net.prefixlen // 8) * 8)
+    if 2 ** (whole - net.prefixlen) > MOST_LINES:
+        raise ValueError(f"{network}: too wide for the access map")
+    return [".".join(str(part.network_address).split(".")[: whole // 8]) for part in net.subnets(new_prefix=whole)]
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    """Rows of a map, one a line, keys unique: the first row of a key wins."""
+    seen: dict[str, str] = {}
+    for key, value in rows:
+        seen.setdefault(key, value)
+    return "".join(f"{key}\t{value}\n" for key, value in seen.items())
+
+
+def sendmail_access(
+    relay_from: list[str],
+    domains: list[str] | None = None,
+    recipients: list[str] | None = None,
+    hostname: str = "",
+    client_rate: int = 0,
+    client_connections: int = 0,
+    greet_pause: int = 0,
+    exempt: list[str] | None = None,
+) -> str:
+    """Text of the access map.
+
+    ``relay_from`` may relay anywhere. Where ``domains`` are given, mail for them is refused with 550 5.1.1 at RCPT but for
+    ``recipients`` and for postmaster at ``hostname``. The limits (connections a minute, connections at once, milliseconds of
+    greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``.
+    """
+    rows = [(f"Connect:{key}", "RELAY") for net in ["127.0.0.1", *relay_from] for key in connect_keys(net)]
+    if hostname:
+        rows.append((f"To:postmaster@{hostname}", "RELAY"))
+    rows += [(f"To:{address}", "RELAY") for address in recipients or []]
+    rows += [(f"To:{domain}", 'ERROR:5.1.1:"550 User unknown"') for domain in domains or []]
+    own = [key for net in ["127.0.0.1", *(exempt or [])] for key in connect_keys(net)]
+    for tag, limit in (("ClientRate", client_rate), ("ClientConn", client_connections), ("GreetPause", greet_pause)):
+        if limit:
+            rows += [(f"{tag}:{key}", "0") for key in own]
+        rows.append((f"{tag}:", str(limit)))
+    return _table(rows)
+
+
+def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
+    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2)."""
+    return _table([(entry["name"], f"esmtp:[{entry['next_hop']}]") for entry in domains])
+
+
+def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
+    """Text of the aliases file."""
+    return "".join(f"{name}:\t{', '.join(targets)}\n" for name, targets in sorted(aliases.items()))
+
+
+def mail_domains(domains: list[dict[str, Any]], addresses: dict[str, str]) -> list[dict[str, Any]]:
+    """Domains with the address of the store that holds each one's mailboxes."""
+    return [{"name": entry["name"], "next_hop": addresses[entry["store"]]} for entry in domains]
+
+
+def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
+    """Every address that receives mail: users and aliases, in each domain (or in those that a user's ``domains`` names)."""
+    out = []
+    for domain in domains:
+        names = [user["name"] for user in users if domain in user.get("domains", domains)]
+        out += [f"{name}@{domain}" for name in sorted({*names, *aliases})]
+    return out
+
+
+def mail_errors(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
+    """What is wrong with users and aliases, one sentence each. Empty where all is well."""
+    errors = []
+    names: set[str] = set()
+    for number, user in enumerate(users, 1):
+        name = user.get("name")
+        where = f"site_users, entry {number} ({name})"
+        if not LOCAL_PART.match(str(name)):
+            errors.append(f"{where}: a user's name is lower-case letters, digits, dots, hyphens and underscores.")
+        if name in names:
+            errors.append(f"{where}: the name is taken by an earlier entry; names must differ.")
+        names.add(str(name))
+        for domain in user.get("domains", []):
+            if domain not in domains:
+                errors.append(f"{where}: domains names {domain}; allowed are {', '.join(sorted(domains))}.")
+    for name, targets in aliases.items():
+        where = f"site_aliases.{name}"
+        if not LOCAL_PART.match(str(name)):
+            errors.append(f"{where}: an alias's name is lower-case letters, digits, dots, hyphens and underscores.")
+        if name in names:
+            errors.append(f"{where}: a user has this name; an alias must not hide a mailbox.")
+        if not isinstance(targets, list) or not targets:
+            errors.append(f"{where} is {targets!r}: give a list of at least one user, alias or address.")
+            continue
+        for target in targets:
+            if target not in names and target not in aliases and "@" not in str(target):
+                errors.append(f"{where}: {target!r} is neither a user nor an alias nor an address.")
+        if _loops(name, aliases):
+            errors.append(f"{where}: it leads back to itself.")
+    for name in ALWAYS:
+        if name not in names and name not in aliases:
+            errors.append(f"site_aliases lacks {name}: every domain must have somebody there (RFC 5321 4.5.1, RFC 2142).")
+    return errors
+
+
+def _loops(name: str, aliases: dict[str, Any]) -> bool:
+    """Whether an alias is among those that it leads to."""
+    seen: set[str] = set()
+    todo = list(aliases[name])
+    while todo:
+        target = todo.pop()
+        if target == name:
+            return True
+        if target in aliases and target not in seen:
+            seen.add(target)
+            todo += aliases[target] if isinstance(aliases[target], list) else []
+    return False
+
+
+def sendmail_defines(options: list[dict[str, Any]]) -> str:
+    """m4 lines that set options: ``define(`confX', `value')dnl``."""
+    lines = []
+    for option in options:
+        value = str(option["value"])
+        if "'" in value or "`" in value or "\n" in value:
+            raise ValueError(f"{option['m4']} is {value!r}: a value must hold no quote and no line break")
+        lines.append(f"define(`{option['m4']}', `{value}')dnl\n")
+    return "".join(lines)
+
+
+def sendmail_expected(options: list[dict[str, Any]]) -> list[str]:
+    """The lines that a compiled configuration must hold for the same options: ``O Option=value``."""
+    return [f"O {option['option']}={option['value']}" for option in options]
+
+
+class FilterModule:
+    """Filters that make sendmail's maps and sources."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "sendmail_access": sendmail_access,
+            "sendmail_mailertable": sendmail_mailertable,
+            "sendmail_aliases": sendmail_aliases,
+            "sendmail_defines": sendmail_defines,
+            "sendmail_expected": sendmail_expected,
+            "mail_domains": mail_domains,
+            "mail_recipients": mail_recipients,
+            "mail_errors": mail_errors,
+        }

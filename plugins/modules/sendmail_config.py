@@ -1,0 +1,328 @@
+#!/usr/bin/python
+"""Compile, check and install a sendmail configuration as one whole."""
+
+# Copyright: the widgets.mail developers
+# MIT License (see LICENSE)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: sendmail_config
+short_description: Compile, check and install a sendmail configuration as one whole
+description:
+  - Takes the sources of a sendmail configuration (m4 files, maps, aliases), makes everything that sendmail reads out of them
+    in a staging directory, has sendmail itself check it, and only then puts what differs in place, each file by a rename.
+  - Where any check fails, nothing of the live configuration has been touched.
+  - Compiled files and databases are compared too, so that a hand edit of C(sendmail.cf) or of a map is undone.
+  - m4 exits 0 on errors, and sendmail ignores what it does not know. So m4 must print nothing on standard error, and O(expect)
+    names lines that the compiled file must hold.
+options:
+  directory:
+    description: The live directory. Created as root:root 0755 where it is missing.
+    type: path
+    default: /etc/mail
+  group:
+    description: Group that may read maps and aliases; the group that sendmail runs as.
+    type: str
+    default: smmsp
+  sources:
+    description: m4 sources by file name (C(NAME.mc)); each is compiled to C(NAME.cf). Installed as root:root 0444.
+    type: dict
+    required: true
+  maps:
+    description: Texts of hash maps by file name; each is built to C(NAME.db). Installed as root:group 0640.
+    type: dict
+    default: {}
+  aliases:
+    description: Text of the file C(aliases), built by sendmail itself to C(aliases.db). None where nothing is delivered.
+    type: str
+  files:
+    description: Other texts by file name, such as C(helpfile). Installed as root:root 0444.
+    type: dict
+    default: {}
+  absent:
+    description: File names that must not be in the directory.
+    type: list
+    elements: str
+    default: []
+  expect:
+    description: Lines that a compiled file must hold, by file name (C(sendmail.cf)).
+    type: dict
+    default: {}
+  programs:
+    description: Directory of sendmail and makemap.
+    type: path
+    default: /usr/libexec/sendmail
+attributes:
+  check_mode:
+    support: full
+    description: Everything is compiled and checked, nothing is installed.
+  diff_mode:
+    support: full
+    description: Shows the texts that would change, compiled ones included.
+author:
+  - The widgets.mail developers
+"""
+
+EXAMPLES = r"""
+- name: Install the configuration of a client
+  widgets.mail.sendmail_config:
+    sources:
+      submit.mc: "{{ lookup('ansible.builtin.template', 'submit.mc.j2') }}"
+    expect:
+      submit.cf:
+        - O RunAsUser=smmsp:smmsp
+"""
+
+RETURN = r"""
+files:
+  description: Names of the files that were (or, in check mode, would be) replaced or removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import grp
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+
+from ansible.module_utils.basic import AnsibleModule
+
+SOURCE_MODE = 0o444
+MAP_MODE = 0o640
+
+
+class CheckFailed(Exception):
+    """A staged file is not sound; the message says which and why."""
+
+
+def missing_lines(text: str, expected: list[str]) -> list[str]:
+    """The expected lines that a compiled file does not hold."""
+    lines = {line.rstrip() for line in text.splitlines()}
+    return [line for line in expected if line.rstrip() not in lines]
+
+
+def redirected(text: str, live: str, staging: str) -> str:
+    """A compiled file that reads its maps from the staging directory instead of the live one."""
+    return text.replace(live.rstrip("/") + "/", staging.rstrip("/") + "/")
+
+
+def read(path: str) -> str | None:
+    """A file's text, None where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+class Configuration:
+    """One configuration: staged, checked, compared, installed."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.live: str = module.params["directory"]
+        self.sources: dict[str, str] = module.params["sources"]
+        self.maps: dict[str, str] = module.params["maps"]
+        self.aliases: str | None = module.params["aliases"]
+        self.files: dict[str, str] = module.params["files"]
+        self.absent: list[str] = module.params["absent"]
+        self.staging = ""
+        self.gid = -1
+
+    def program(self, name: str) -> str:
+        return os.path.join(self.module.params["programs"], name)
+
+    def run(self, what: str, argv: list[str], silent: bool = True) -> str:
+        """Run a program that must succeed and, where silent, say nothing on standard error."""
+        status, out, err = self.module.run_command(argv, cwd=self.staging)
+        if status != 0 or (silent and err.strip()):
+            said = (err.strip() or out.strip() or "(nothing)").replace(self.staging, self.live)
+            raise CheckFailed(f"{what}: {os.path.basename(argv[0])} ended with status {status} and said: {said}")
+        return str(out)
+
+    # -- staging
+
+    def stage(self) -> None:
+        """Make the staging directory: under /run, so that an unchanged run leaves no trace in the live one, and since
+        sendmail, which has dropped root by then, trusts and can read that path."""
+        self.staging = tempfile.mkdtemp(prefix="sendmail-config-", dir="/run")
+        os.chown(self.staging, 0, self.gid)
+        os.chmod(self.staging, 0o750)
+
+    def write(self, name: str, text: str, mode: int, gid: int) -> str:
+        path = os.path.join(self.staging, name)
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as stream:
+            stream.write(text if text.endswith("\n") or not text else text + "\n")
+        os.chown(path, 0, gid)
+        os.chmod(path, mode)
+        return path
+
+    def build(self) -> None:
+        """Everything that sendmail reads, in the staging directory."""
+        for name, text in self.files.items():
+            self.write(name, text, SOURCE_MODE, 0)
+        for name, text in self.sources.items():
+            source = self.write(name, text, SOURCE_MODE, 0)
+            compiled = self.run(name, ["m4", source])
+            target = name.removesuffix(".mc") + ".cf"
+            self.write(target, compiled, SOURCE_MODE, 0)
+            self.write(f"check-{target}", redirected(compiled, self.live, self.staging), SOURCE_MODE, 0)
+            missing = missing_lines(compiled, self.module.params["expect"].get(target, []))
+            if missing:
+                raise CheckFailed(
+                    f"{name}: the compiled {target} lacks {'; '.join(repr(line) for line in missing)}: "
+                    "a define() in the source is misspelt or came too late"
+                )
+        checker = os.path.join(self.staging, "check-" + sorted(self.compiled())[0])
+        for name, text in self.maps.items():
+            self.build_map(name, text, checker)
+        if self.aliases is not None:
+            self.build_aliases(self.aliases)
+
+    def compiled(self) -> list[str]:
+        return [name.removesuffix(".mc") + ".cf" for name in self.sources]
+
+    def build_map(self, name: str, text: str, checker: str) -> None:
+        source = self.write(name, text, MAP_MODE, self.gid)
+        database = source + ".db"
+        status, out, err = self.module.run_command(
+            [self.program("makemap"), "-C", checker, "hash", database], data=read(source), cwd=self.staging
+        )
+        if status != 0 or err.strip():
+            raise CheckFailed(f"{name}: makemap ended with status {status} and said: {err.strip() or out.strip()}")
+        os.chown(database, 0, self.gid)
+        os.chmod(database, MAP_MODE)
+
+    def build_aliases(self, text: str) -> None:
+        self.write("aliases", text, MAP_MODE, self.gid)
+        checker = os.path.join(self.staging, "check-sendmail.cf")
+        self.run("aliases", [self.program("sendmail"), "-C", checker, "-bi"])
+        database = os.path.join(self.staging, "aliases.db")
+        os.chown(database, 0, self.gid)
+        os.chmod(database, MAP_MODE)
+
+    def check(self) -> None:
+        """Have sendmail resolve an address with each compiled file: it fails on unknown rule sets, mailers and maps."""
+        for name in self.compiled():
+            self.run(name, [self.program("sendmail"), "-C", os.path.join(self.staging, "check-" + name), "-bv", "postmaster"])
+
+    # -- comparison
+
+    def wanted(self) -> Iterator[tuple[str, int, int]]:
+        """Name, mode and group of each file, in the order of installation: compiled files after all that they read."""
+        for name in self.files:
+            yield name, SOURCE_MODE, 0
+        for name in [*self.maps, *(["aliases"] if self.aliases is not None else [])]:
+            yield name, MAP_MODE, self.gid
+            yield name + ".db", MAP_MODE, self.gid
+        for name in self.sources:
+            yield name, SOURCE_MODE, 0
+        for name in self.compiled():
+            yield name, SOURCE_MODE, 0
+
+    def database_dump(self, path: str) -> list[str] | None:
+        """The sorted entries of a hash map; None where it is missing or no map."""
+        if not os.path.exists(path):
+            return None
+        checker = os.path.join(self.staging, "check-" + sorted(self.compiled())[0])
+        status, out, _err = self.module.run_command([self.program("makemap"), "-C", checker, "-u", "hash", path])
+        return sorted(out.splitlines()) if status == 0 else None
+
+    def differs(self, name: str, mode: int, gid: int) -> bool:
+        live, staged = os.path.join(self.live, name), os.path.join(self.staging, name)
+        try:
+            found = os.lstat(live)
+        except FileNotFoundError:
+            return True
+        if not stat.S_ISREG(found.st_mode) or (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, 0, gid):
+            return True
+        if name.endswith(".db"):
+            return self.database_dump(live) != self.database_dump(staged)
+        return read(live) != read(staged)
+
+    # -- installation
+
+    def install(self, names: list[tuple[str, int, int]]) -> None:
+        """Copy each file beside its place, all of them, and only then rename them into it."""
+        for name, mode, gid in names:
+            target = os.path.join(self.live, f".{name}.new")
+            with open(os.path.join(self.staging, name), "rb") as source, open(target, "wb") as stream:
+                os.chmod(target, 0o600)
+                shutil.copyfileobj(source, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chown(target, 0, gid)
+            os.chmod(target, mode)
+        for name, _mode, _gid in names:
+            os.rename(os.path.join(self.live, f".{name}.new"), os.path.join(self.live, name))
+        directory = os.open(self.live, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+
+    def apply(self) -> None:
+        params = self.module.params
+        try:
+            self.gid = grp.getgrnam(params["group"]).gr_gid
+        except KeyError:
+            self.module.fail_json(msg=f"group is {params['group']!r}: there is no such group; the role smmsp makes it.")
+        make_directory = not os.path.isdir(self.live)
+        if make_directory and not self.module.check_mode:
+            os.makedirs(self.live, mode=0o755)
+        self.stage()
+        try:
+            self.build()
+            self.check()
+            replaced = [entry for entry in self.wanted() if self.differs(*entry)]
+            changed = [name for name, _mode, _gid in replaced]
+            removed = [name for name in self.absent if os.path.lexists(os.path.join(self.live, name))]
+            diff = [
+                {
+                    "before_header": os.path.join(self.live, name),
+                    "after_header": os.path.join(self.live, name),
+                    "before": read(os.path.join(self.live, name)) or "",
+                    "after": read(os.path.join(self.staging, name)) or "",
+                }
+                for name in changed
+                if not name.endswith(".db")
+            ] + [{"before_header": name, "after_header": "(absent)", "before": name + "\n", "after": ""} for name in removed]
+            if not self.module.check_mode:
+                if replaced:
+                    self.install(replaced)
+                for name in removed:
+                    os.unlink(os.path.join(self.live, name))
+        except CheckFailed as problem:
+            self.module.fail_json(msg=f"{problem}. The configuration in {self.live} was left as it is.")
+        finally:
+            shutil.rmtree(self.staging, ignore_errors=True)
+        self.module.exit_json(
+            changed=bool(changed or removed or make_directory), files=changed + removed, diff=diff
+        )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/etc/mail"},
+            "group": {"type": "str", "default": "smmsp"},
+            "sources": {"type": "dict", "required": True},
+            "maps": {"type": "dict", "default": {}},
+            "aliases": {"type": "str"},
+            "files": {"type": "dict", "default": {}},
+            "absent": {"type": "list", "elements": "str", "default": []},
+            "expect": {"type": "dict", "default": {}},
+            "programs": {"type": "path", "default": "/usr/libexec/sendmail"},
+        },
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.fail_json(msg="sendmail_config must run as root: sendmail trusts no other owner of its configuration.")
+    Configuration(module).apply()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Maps, recipients and options of sendmail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import sendmail
+
+USERS = [{"name": "alice"}, {"name": "bob", "domains": ["b.example"]}]
+ALIASES: dict[str, Any] = {"postmaster": ["alice"], "abuse": ["postmaster"]}
+DOMAINS = ["a.example", "b.example"]
+
+
+@pytest.mark.parametrize(
+    ("network", "keys"),
+    [
+        ("10.1.0.25", ["10.1.0.25"]),
+        ("10.1.0.0/24", ["10.1.0"]),
+        ("10.1.0.0/16", ["10.1"]),
+        ("10.0.0.0/8", ["10"]),
+        ("10.1.0.0/23", ["10.1.0", "10.1.1"]),
+        ("10.1.0.0/30", ["10.1.0.0", "10.1.0.1", "10.1.0.2", "10.1.0.3"]),
+        ("2001:db8::1", ["IPv6:2001:db8::1"]),
+    ],
+)
+def test_networks_are_spelt_in_whole_octets(network: str, keys: list[str]) -> None:
+    assert sendmail.connect_keys(network) == keys
+
+
+def test_recipients_come_from_users_and_aliases_of_each_domain() -> None:
+    assert sendmail.mail_recipients(USERS, ALIASES, DOMAINS) == [
+        "abuse@a.example",
+        "alice@a.example",
+        "postmaster@a.example",
+        "abuse@b.example",
+        "alice@b.example",
+        "bob@b.example",
+        "postmaster@b.example",
+    ]
+
+
+def test_the_gateways_access_map() -> None:
+    text = sendmail.sendmail_access(
+        ["10.1.0.25"], ["a.example"], ["alice@a.example"], "gw.a.example", client_rate=60, exempt=["10.1.0.25"]
+    )
+    assert text.splitlines() == [
+        "Connect:127.0.0.1\tRELAY",
+        "Connect:10.1.0.25\tRELAY",
+        "To:postmaster@gw.a.example\tRELAY",
+        "To:alice@a.example\tRELAY",
+        'To:a.example\tERROR:5.1.1:"550 User unknown"',
+        "ClientRate:127.0.0.1\t0",
+        "ClientRate:10.1.0.25\t0",
+        "ClientRate:\t60",
+        "ClientConn:\t0",
+        "GreetPause:\t0",
+    ]
+
+
+def test_options_become_defines_and_the_lines_they_must_leave() -> None:
+    options = [{"m4": "confMAX_HOP", "option": "MaxHopCount", "value": 25}]
+    assert sendmail.sendmail_defines(options) == "define(`confMAX_HOP', `25')dnl\n"
+    assert sendmail.sendmail_expected(options) == ["O MaxHopCount=25"]
+    with pytest.raises(ValueError, match="confMAX_HOP"):
+        sendmail.sendmail_defines([{"m4": "confMAX_HOP", "option": "MaxHopCount", "value": "1')errprint(`x"}])
+
+
+def test_sound_users_have_no_errors() -> None:
+    assert sendmail.mail_errors(USERS, ALIASES, DOMAINS) == []
+
+
+@pytest.mark.parametrize(
+    ("users", "aliases", "words"),
+    [
+        ([{"name": "Alice"}], {}, ["entry 1 (Alice)", "lower-case"]),
+        ([{"name": "alice"}, {"name": "alice"}], {}, ["entry 2 (alice)", "taken"]),
+        ([{"name": "bob", "domains": ["c.example"]}], {}, ["c.example", "a.example, b.example"]),
+        (USERS, {"alice": ["bob"]}, ["site_aliases.alice", "mailbox"]),
+        (USERS, {"jobs": ["nobody"]}, ["site_aliases.jobs", "'nobody'"]),
+        (USERS, {"jobs": "alice"}, ["site_aliases.jobs", "list"]),
+        (USERS, {"x": ["y"], "y": ["x"]}, ["site_aliases.x", "itself"]),
+        (USERS, {"abuse": ["alice"]}, ["lacks postmaster"]),
+    ],
+)
+def test_a_wrong_user_or_alias_is_named(users: list[dict[str, Any]], aliases: dict[str, Any], words: list[str]) -> None:
+    errors = " ".join(sendmail.mail_errors(users, aliases, DOMAINS))
+    for word in words:
+        assert word in errors
