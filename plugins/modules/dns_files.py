@@ -1,0 +1,218 @@
+#!/usr/bin/python
+"""The configuration of BIND as one set of files: staged, checked as a whole, then put in place."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dns_files
+short_description: Write named.conf and all zone files as one checked set
+description:
+  - A named.conf and its zone files only mean something together. This module writes all of them into a private directory
+    first, has them checked there, and puts them in place only if the check passes.
+  - C(@ROOT@) in a file stands for the directory that the files are in, so that the check reads the staged set.
+  - C(@SERIAL@) in a file stands for a serial number. A file that is otherwise the same keeps the number it has; one that
+    differs gets the present time in seconds since 1970, or one more than its old number where that is larger.
+options:
+  dest:
+    description: Directory of the files. It must exist.
+    type: path
+    required: true
+  files:
+    description: Path below O(dest) to the whole content.
+    type: dict
+    required: true
+  owned:
+    description: Directories below O(dest) in which nothing else may be. Other files there are removed.
+    type: list
+    elements: str
+    default: []
+  group:
+    description: Group that may read the files. Their owner is root, their mode 0640, that of owned directories 0750.
+    type: str
+    required: true
+  validate:
+    description: Command and arguments that check the staged set. C(%s) stands for the directory it is in.
+    type: list
+    elements: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+author:
+  - The widgets.mail developers
+"""
+
+EXAMPLES = r"""
+- name: Write the zones
+  widgets.mail.dns_files:
+    dest: /etc/bind
+    files:
+      named.conf: 'zone "example" { type primary; file "@ROOT@/zones/example"; };'
+      zones/example: "@ IN SOA ns.example. postmaster.example. ( @SERIAL@ 7200 900 1209600 3600 )\n"
+    owned: [zones]
+    group: bind
+    validate: [named-checkconf, -z, "%s/named.conf"]
+"""
+
+RETURN = r"""
+paths:
+  description: Files that were written or removed, below O(dest).
+  type: list
+  elements: str
+  returned: success
+"""
+
+import grp
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+ROOT = "@ROOT@"
+SERIAL = "@SERIAL@"
+FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
+
+
+def with_serial(text: str, old: str | None, now: int) -> str:
+    """The text with its serial: the old file's where nothing else differs, else one that is larger."""
+    if SERIAL not in text:
+        return text
+    head, tail = text.split(SERIAL, 1)
+    if old is None:
+        return f"{head}{now}{tail}"
+    kept = old[len(head) : len(old) - len(tail)]
+    if old == f"{head}{kept}{tail}" and re.fullmatch(r"[0-9]{1,10}", kept):
+        return old
+    found = re.search(r"^\s*([0-9]{1,10})\s*;\s*serial", old, re.MULTILINE)
+    return f"{head}{max(now, int(found.group(1)) + 1 if found else 0)}{tail}"
+
+
+def read(path: str) -> str | None:
+    """A file's text, None where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def strangers(dest: str, owned: list[str], files: dict[str, str]) -> list[str]:
+    """Files in owned directories that nobody asked for."""
+    out = []
+    for directory in owned:
+        for base, _, names in os.walk(os.path.join(dest, directory)):
+            out += [os.path.relpath(os.path.join(base, name), dest) for name in names]
+    return sorted(path for path in out if path not in files)
+
+
+def directories(files: dict[str, str]) -> list[str]:
+    """Directories below the root that the files need, parents first."""
+    out = set()
+    for path in files:
+        parent = os.path.dirname(path)
+        while parent:
+            out.add(parent)
+            parent = os.path.dirname(parent)
+    return sorted(out)
+
+
+def as_wanted(path: str, gid: int, mode: int) -> bool:
+    """Whether a file or directory has root for its owner, the group and the mode."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, gid, mode)
+
+
+def write(path: str, text: str, gid: int) -> None:
+    """A new file with its owner and mode right from the start."""
+    with open(path, "x", encoding="utf-8", errors="surrogateescape") as stream:
+        os.fchown(stream.fileno(), 0, gid)
+        os.fchmod(stream.fileno(), FILE_MODE)
+        stream.write(text)
+
+
+def check(module: AnsibleModule, dest: str, files: dict[str, str], now: int) -> None:
+    """Stage the files and run the check on them; ends the task where it fails."""
+    staging = tempfile.mkdtemp(prefix="dns_files-", dir=module.tmpdir)
+    try:
+        for directory in directories(files):
+            os.mkdir(os.path.join(staging, directory), DIRECTORY_MODE)
+        for path, text in files.items():
+            write(os.path.join(staging, path), with_serial(text.replace(ROOT, staging), None, now), 0)
+        command = [part.replace("%s", staging) for part in module.params["validate"]]
+        status, out, err = module.run_command(command)
+        if status != 0:
+            said = f"{out}{err}".replace(staging, dest)
+            module.fail_json(
+                msg=f"The new configuration does not pass the check, the old one stays in force: {said}", rc=status
+            )
+    finally:
+        shutil.rmtree(staging)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "dest": {"type": "path", "required": True},
+            "files": {"type": "dict", "required": True},
+            "owned": {"type": "list", "elements": "str", "default": []},
+            "group": {"type": "str", "required": True},
+            "validate": {"type": "list", "elements": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    dest, owned = module.params["dest"], module.params["owned"]
+    try:
+        gid = grp.getgrnam(module.params["group"]).gr_gid
+    except KeyError:
+        module.fail_json(msg=f"There is no group {module.params['group']!r} on this host")
+
+    now = int(time.time())
+    old = {path: read(os.path.join(dest, path)) for path in module.params["files"]}
+    files = module.params["files"]
+    final = {path: with_serial(text.replace(ROOT, dest), old[path], now) for path, text in files.items()}
+    places = directories(files)
+    extra = strangers(dest, owned, files)
+    differ = [path for path in files if final[path] != old[path]]
+    loose = [path for path in files if not as_wanted(os.path.join(dest, path), gid, FILE_MODE)]
+    loose += [path for path in places if not as_wanted(os.path.join(dest, path), gid, DIRECTORY_MODE)]
+    changed = sorted({*differ, *loose, *extra})
+
+    if differ or extra:
+        # In check mode as well: a plan that will not pass is worth knowing before it is carried out.
+        check(module, dest, files, now)
+    if changed and not module.check_mode:
+        for path in places:
+            full = os.path.join(dest, path)
+            os.makedirs(full, exist_ok=True)
+            os.chown(full, 0, gid)
+            os.chmod(full, DIRECTORY_MODE)
+        for path in sorted({*differ, *loose} - set(places)):
+            full = os.path.join(dest, path)
+            fresh = f"{full}.new"
+            if os.path.lexists(fresh):
+                os.unlink(fresh)
+            write(fresh, final[path], gid)
+            os.replace(fresh, full)
+        for path in extra:
+            os.unlink(os.path.join(dest, path))
+
+    diff = [{"before": old[p] or "", "after": final[p], "before_header": p, "after_header": p} for p in differ]
+    diff += [
+        {"before": read(os.path.join(dest, p)) or "", "after": "", "before_header": p, "after_header": "(removed)"}
+        for p in extra
+    ]
+    module.exit_json(changed=bool(changed), paths=changed, diff=diff)
+
+
+if __name__ == "__main__":
+    main()
