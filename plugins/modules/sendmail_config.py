@@ -96,6 +96,10 @@ SOURCE_MODE = 0o444
 MAP_MODE = 0o640
 
 
+# m4's notes on when and where it was run: without them the same source always gives the same file.
+VOLATILE = ("##### built by ", "##### in ", "##### using ")
+
+
 class CheckFailed(Exception):
     """A staged file is not sound; the message says which and why."""
 
@@ -104,6 +108,11 @@ def missing_lines(text: str, expected: list[str]) -> list[str]:
     """The expected lines that a compiled file does not hold."""
     lines = {line.rstrip() for line in text.splitlines()}
     return [line for line in expected if line.rstrip() not in lines]
+
+
+def reproducible(compiled: str) -> str:
+    """A compiled file without the lines that differ from one compilation to the next."""
+    return "".join(line for line in compiled.splitlines(True) if not line.startswith(VOLATILE))
 
 
 def redirected(text: str, live: str, staging: str) -> str:
@@ -168,7 +177,7 @@ class Configuration:
             self.write(name, text, SOURCE_MODE, 0)
         for name, text in self.sources.items():
             source = self.write(name, text, SOURCE_MODE, 0)
-            compiled = self.run(name, ["m4", source])
+            compiled = reproducible(self.run(name, ["m4", source]))
             target = name.removesuffix(".mc") + ".cf"
             self.write(target, compiled, SOURCE_MODE, 0)
             self.write(f"check-{target}", redirected(compiled, self.live, self.staging), SOURCE_MODE, 0)
@@ -199,9 +208,12 @@ class Configuration:
         os.chmod(database, MAP_MODE)
 
     def build_aliases(self, text: str) -> None:
+        """Built as root: with RunAsUser in force sendmail could not write beside a root-owned file, which is as it should be."""
         self.write("aliases", text, MAP_MODE, self.gid)
-        checker = os.path.join(self.staging, "check-sendmail.cf")
-        self.run("aliases", [self.program("sendmail"), "-C", checker, "-bi"])
+        checked = read(os.path.join(self.staging, "check-sendmail.cf")) or ""
+        as_root = "".join(line for line in checked.splitlines(True) if not line.startswith("O RunAsUser="))
+        checker = self.write("build-sendmail.cf", as_root, SOURCE_MODE, 0)
+        self.run("aliases", [self.program("sendmail"), "-C", checker, "-bi"], silent=False)
         database = os.path.join(self.staging, "aliases.db")
         os.chown(database, 0, self.gid)
         os.chmod(database, MAP_MODE)
@@ -209,7 +221,8 @@ class Configuration:
     def check(self) -> None:
         """Have sendmail resolve an address with each compiled file: it fails on unknown rule sets, mailers and maps."""
         for name in self.compiled():
-            self.run(name, [self.program("sendmail"), "-C", os.path.join(self.staging, "check-" + name), "-bv", "postmaster"])
+            checker = os.path.join(self.staging, "check-" + name)
+            self.run(name, [self.program("sendmail"), "-C", checker, "-bv", "postmaster"], silent=False)
 
     # -- comparison
 

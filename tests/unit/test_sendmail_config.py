@@ -1,0 +1,27 @@
+"""The pure parts of the module that installs sendmail's configuration."""
+
+from __future__ import annotations
+
+from ansible_collections.widgets.mail.plugins.modules import sendmail_config as module
+
+COMPILED = """\
+#####
+##### built by root@host on Tue Nov 24 09:17:04 UTC 2026
+##### in /run/sendmail-config-x
+##### using /usr/share/sendmail/cf/ as configuration include directory
+O HelpFile=/etc/mail/helpfile
+O MaxHopCount=25
+"""
+
+
+def test_the_same_source_gives_the_same_file() -> None:
+    assert module.reproducible(COMPILED) == "#####\nO HelpFile=/etc/mail/helpfile\nO MaxHopCount=25\n"
+
+
+def test_checks_read_the_staged_maps_and_not_the_live_ones() -> None:
+    assert "O HelpFile=/run/stage/helpfile\n" in module.redirected(COMPILED, "/etc/mail", "/run/stage")
+    assert "/etc/mail" not in module.redirected(COMPILED, "/etc/mail/", "/run/stage/")
+
+
+def test_an_option_that_did_not_arrive_is_named() -> None:
+    assert module.missing_lines(COMPILED, ["O MaxHopCount=25", "O MaxHopCount=26"]) == ["O MaxHopCount=26"]
