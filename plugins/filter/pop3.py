@@ -1,0 +1,76 @@
+"""Accounts of the POP store: from a list of users to what the module `pop3_accounts` takes."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from typing import Any
+
+User = dict[str, Any]
+
+# What useradd takes, without the final dollar sign and with dots; no name can be a path or a pattern.
+NAME = re.compile(r"^[a-z_][a-z0-9._-]{0,30}$")
+HASH = re.compile(r"^\$(6|y|gy|7|2b|5)\$[!-9;-~]{20,}$")
+SALT_LETTERS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SALT_LENGTH = 16
+# Named always, so that every library writes it into the hash, and the same password gives the same text everywhere.
+ROUNDS = 20000
+
+
+def pop3_salt(seed: str, name: str) -> str:
+    """A salt that is the same in each run. It need not be secret, only differ between users and sites."""
+    digest = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    return "".join(SALT_LETTERS[octet % 64] for octet in digest[:SALT_LENGTH])
+
+
+def pop3_accounts(users: list[User], seed: str) -> list[User]:
+    """Users with a hash where they had a password."""
+    # Imported here: the functions above and below need no Ansible.
+    from ansible.plugins.filter.core import get_encrypted_password  # noqa: PLC0415
+
+    out = []
+    for user in users:
+        account = {key: user[key] for key in ("name", "uid") if user.get(key) is not None}
+        account["state"] = user.get("state") or "present"
+        if account["state"] == "present":
+            account["password"] = user.get("password_hash") or get_encrypted_password(
+                user["password"], "sha512", salt=pop3_salt(seed, user["name"]), rounds=ROUNDS
+            )
+        out.append(account)
+    return out
+
+
+def pop3_errors(users: list[User], clients: list[str]) -> list[str]:
+    """What is wrong with `pop3_users` and `pop3_allowed_clients`, one sentence each. No sentence holds a secret."""
+    errors = []
+    seen: set[str] = set()
+    for user in users:
+        name = user["name"]
+        where = f"pop3_users: {name!r}"
+        if not NAME.match(name):
+            errors.append(f"{where}: not a user name (small letters, digits, . _ -, at most 31, no digit first)")
+        if name in seen:
+            errors.append(f"{where}: given twice")
+        seen.add(name)
+        if (user.get("state") or "present") != "present":
+            continue
+        secret, crypted = user.get("password"), user.get("password_hash")
+        if bool(secret) == bool(crypted):
+            errors.append(f"{where}: needs one of password and password_hash")
+        if crypted and not HASH.match(crypted):
+            errors.append(f"{where}: password_hash is none that crypt(5) knows")
+    for client in clients:
+        try:
+            ipaddress.ip_network(client)
+        except ValueError as error:
+            errors.append(f"pop3_allowed_clients: {error}")
+    return errors
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name -> function."""
+        return {"pop3_accounts": pop3_accounts, "pop3_errors": pop3_errors}
