@@ -258,6 +258,39 @@ def _gateway(site: Site, host: str, zone: str) -> str | None:
     return str(gateway)
 
 
+def policy_zones(site: Site) -> dict[str, int]:
+    """Zones of the firewall, the least trusted first, with the link group of each one's interface."""
+    return {zone: zone_group(site, zone) for zone in level_zones(site)}
+
+
+def policy_pat(site: Site) -> dict[str, Any]:
+    """Dynamic translation with the network instead of the zone's name; empty where there is none."""
+    pat = site.get("pat") or {}
+    if not pat:
+        return {}
+    return {"network": site["zones"][pat["zone"]]["network"], "address": pat["address"], "idle": pat["idle"]}
+
+
+def policy_collector(host: str, site: Site, service: str) -> dict[str, Any]:
+    """Where clients of a service of `host` connect to: over TCP where the service has it, else UDP."""
+    protocol = "tcp" if site["services"][service].get("tcp") else "udp"
+    return {"host": host_address(site, host), "port": site["services"][service][protocol][0], "protocol": protocol}
+
+
+def policy_listeners(site: Site, service: str) -> list[dict[str, Any]]:
+    """The ports of a service, one entry each."""
+    return [
+        {"protocol": protocol, "port": port}
+        for protocol in ("tcp", "udp")
+        for port in site["services"][service].get(protocol, [])
+    ]
+
+
+def policy_address(host: str, site: Site) -> str:
+    """A host's own address, as a filter to map a list of names with."""
+    return host_address(site, host)
+
+
 def policy_names(site: Site, domain: str) -> list[dict[str, Any]]:
     """Lines of a hosts file: the address of each host on its own zone, full name first (RFC 952, hosts(5))."""
     return [
@@ -491,5 +524,9 @@ class FilterModule:
             "policy_senders": policy_senders,
             "policy_links": policy_links,
             "policy_names": policy_names,
-            "policy_address": host_address,
+            "policy_zones": policy_zones,
+            "policy_pat": policy_pat,
+            "policy_collector": policy_collector,
+            "policy_listeners": policy_listeners,
+            "policy_address": policy_address,
         }

@@ -9,6 +9,8 @@ import ipaddress
 import re
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.filter.policy import ANY, Site, host_address, host_zone, policy_sources
+
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
 ALWAYS = ("postmaster", "abuse")
@@ -76,9 +78,31 @@ def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
     return "".join(f"{name}:\t{', '.join(targets)}\n" for name, targets in sorted(aliases.items()))
 
 
-def mail_domains(domains: list[dict[str, Any]], addresses: dict[str, str]) -> list[dict[str, Any]]:
+def mail_domains(domains: list[dict[str, Any]], site: Site) -> list[dict[str, Any]]:
     """Domains with the address of the store that holds each one's mailboxes."""
-    return [{"name": entry["name"], "next_hop": addresses[entry["store"]]} for entry in domains]
+    return [{"name": entry["name"], "next_hop": host_address(site, entry["store"])} for entry in domains]
+
+
+def mail_relay_from(site: Site, host: str, gateways: list[str], stores: list[str]) -> list[str]:
+    """Who may relay to anywhere through a host: a gateway relays for the stores, a store for its own side's users.
+
+    A store never relays for a gateway: what comes from there is for its own domains.
+    """
+    if host in gateways:
+        return [host_address(site, store) for store in stores]
+    if host not in stores:
+        return []
+    strangers = {ANY, *(host_address(site, gateway) for gateway in gateways)}
+    return [source for source in policy_sources(site, host, "smtp") if source not in strangers]
+
+
+def mail_smart_host(site: Site, host: str, gateways: list[str], stores: list[str]) -> str:
+    """Where a host sends mail for elsewhere: a store to a gateway, a client to the store of its zone or else a gateway."""
+    if host in gateways:
+        return ""
+    near = [] if host in stores else [store for store in stores if host_zone(site, store) == host_zone(site, host)]
+    hops = near or gateways or stores
+    return host_address(site, hops[0]) if hops else ""
 
 
 def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
@@ -166,6 +190,8 @@ class FilterModule:
             "sendmail_defines": sendmail_defines,
             "sendmail_expected": sendmail_expected,
             "mail_domains": mail_domains,
+            "mail_relay_from": mail_relay_from,
+            "mail_smart_host": mail_smart_host,
             "mail_recipients": mail_recipients,
             "mail_errors": mail_errors,
         }

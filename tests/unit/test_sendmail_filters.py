@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import sendmail
 
+from tests.unit.inventory import lab_site
+
 USERS = [{"name": "alice"}, {"name": "bob", "domains": ["b.example"]}]
 ALIASES: dict[str, Any] = {"postmaster": ["alice"], "abuse": ["postmaster"]}
 DOMAINS = ["a.example", "b.example"]
@@ -87,3 +89,17 @@ def test_a_wrong_user_or_alias_is_named(users: list[dict[str, Any]], aliases: di
     errors = " ".join(sendmail.mail_errors(users, aliases, DOMAINS))
     for word in words:
         assert word in errors
+
+
+def test_who_relays_for_whom_in_the_lab() -> None:
+    site, gateways, stores = lab_site(), ["smtp1"], ["mail"]
+    assert sendmail.mail_relay_from(site, "smtp1", gateways, stores) == ["10.1.0.25"]
+    assert sendmail.mail_relay_from(site, "mail", gateways, stores) == ["10.1.0.0/24"]
+    assert sendmail.mail_relay_from(site, "dns1", gateways, stores) == []
+
+
+def test_where_mail_for_elsewhere_goes_in_the_lab() -> None:
+    site, gateways, stores = lab_site(), ["smtp1"], ["mail"]
+    hops = {host: sendmail.mail_smart_host(site, host, gateways, stores) for host in ("smtp1", "mail", "dns1", "mgmt")}
+    assert hops == {"smtp1": "", "mail": "10.1.1.11", "dns1": "10.1.1.11", "mgmt": "10.1.0.25"}
+    assert sendmail.mail_domains(site["domains"], site) == [{"name": "widgets.example", "next_hop": "10.1.0.25"}]

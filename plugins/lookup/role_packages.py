@@ -1,0 +1,76 @@
+"""Packages that roles of this collection install, read from their vars."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: role_packages
+short_description: Packages that roles of this collection install
+description:
+  - Reads C(__ROLE_packages) from C(vars/main.yml) of roles that lie beside this plugin, so that one transaction can install
+    the packages of all roles of a host.
+  - The variable is a list, or lists by major version of the distribution.
+options:
+  _terms:
+    description: Names of roles.
+    required: true
+  release:
+    description: Major version of the distribution, such as V(12).
+    type: str
+    required: true
+author:
+  - The widgets.mail developers
+"""
+
+EXAMPLES = r"""
+- name: Show what the name server needs
+  ansible.builtin.debug:
+    msg: "{{ lookup('widgets.mail.role_packages', 'base', 'dns', release='12') }}"
+"""
+
+RETURN = r"""
+_list:
+  description: Names of packages, sorted, each once.
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+
+def packages_of(variables: dict[str, Any], role: str, release: str) -> list[str]:
+    """The packages of one role out of its variables; an error where the release is not among them."""
+    value = variables.get(f"__{role}_packages", [])
+    if isinstance(value, dict):
+        if release not in value:
+            raise ValueError(f"role {role} has packages for the releases {', '.join(sorted(value))}, not for {release}")
+        value = value[release]
+    return list(value)
+
+
+def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> list[str]:
+    """The packages of several roles, sorted, each once."""
+    found: set[str] = set()
+    for role in roles:
+        path = directory / role / "vars" / "main.yml"
+        if not path.is_file():
+            raise ValueError(f"there is no role {role} in {directory}")
+        found.update(packages_of(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, role, release))
+    return sorted(found)
+
+
+class LookupModule(LookupBase):
+    """The lookup itself."""
+
+    def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[list[str]]:
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            return [role_packages(list(self._flatten(terms)), str(self.get_option("release")))]
+        except ValueError as problem:
+            raise AnsibleLookupError(str(problem)) from problem
