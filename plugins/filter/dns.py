@@ -1,8 +1,8 @@
 """Zones of the site's name server: derived from the inventory, checked, and written as master files.
 
 A *zone entry* is what the role `dns` takes in `dns_zones`: ``name``, ``views``, ``mname``, ``rname``, ``ttl`` and
-``records``, each a ``name``, ``type``, ``value`` and optionally a ``ttl``. Record names are relative to the zone, ``@`` is
-the zone itself; names in values are absolute and end in a dot.
+``records``, each a ``name``, ``type``, ``value`` and optionally a ``ttl``. Record names are relative to the zone, ``@``
+is the zone itself; names in values are absolute and end in a dot.
 
 `dns_zones` makes the entries of a site; the site dict is the one of the filters `policy_*`. Two rules hold for all of
 them: what hosts outside see is made of `public` addresses alone, and a mail domain leads to the gateways in every view.
@@ -31,9 +31,9 @@ SERIAL = "@SERIAL@"  # dns_files puts the number there: it knows what is on the 
 CHUNK = 255  # octets in one string of a TXT record (RFC 1035, 3.3)
 
 LABELS = re.compile(
-    r"^(?=.{1,254}$)([A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.?$"
+    r"^(?=.{1,254}$)([A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.?\Z"
 )
-ABSOLUTE = re.compile(r"^(?=.{1,254}$)([A-Za-z0-9_]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)+$|^\.$")
+ABSOLUTE = re.compile(r"^(?=.{1,254}$)([A-Za-z0-9_]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)+\Z|^\.\Z")
 NAMED = {"NS", "CNAME", "PTR"}  # types whose value is one name
 NUMBERED = {"MX": 1, "SRV": 3}  # types whose value is numbers and then one name
 
@@ -51,9 +51,9 @@ def reverse_name(address: str) -> str:
 def reverse_zone(network: str, address: str, name: str | None = None) -> str:
     """The reverse zone in which the PTR record of an address of the network lies.
 
-    Reverse names are cut at octets (nibbles in IPv6), so it is the zone of the smallest such block that holds no more than
-    the network does, at most a /24 (/64). A network smaller than that gets its names by the provider's delegation: either
-    of the whole block, or of a zone of its own (RFC 2317), which is then given as `name`.
+    Reverse names are cut at octets (nibbles in IPv6), so it is the zone of the largest such block that holds no more
+    than the network does, but at least a /24 (/64). A network smaller than that gets its names by the provider's
+    delegation: either of the whole block, or of a zone of its own (RFC 2317), which is then given as `name`.
     """
     if name:
         return name.rstrip(".")
@@ -81,7 +81,7 @@ def _public(site: Site, host: str, role: str) -> str:
 
 
 def _hosts(site: Site, view: str) -> dict[str, str]:
-    """Names and addresses of a view: one address for each name, inside the host's own in its most trusted zone."""
+    """Names and addresses of a view: one address for each name; inside, the one in the host's most trusted zone."""
     if view == EXTERNAL:
         return {name: str(host["public"]) for name, host in site["hosts"].items() if host.get("public")}
     levels = set(level_zones(site))

@@ -10,8 +10,8 @@ from typing import Any
 User = dict[str, Any]
 
 # What useradd takes, without the final dollar sign and with dots; no name can be a path or a pattern.
-NAME = re.compile(r"^[a-z_][a-z0-9._-]{0,30}$")
-HASH = re.compile(r"^\$(6|y|gy|7|2b|5)\$[!-9;-~]{20,}$")
+NAME = re.compile(r"^[a-z_][a-z0-9._-]{0,30}\Z")
+HASH = re.compile(r"^\$(6|y|gy|7|2b|5)\$[!-9;-~]{20,}\Z")
 SALT_LETTERS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SALT_LENGTH = 16
 # Named always, so that every library writes it into the hash, and the same password gives the same text everywhere.
@@ -27,7 +27,7 @@ def pop3_salt(seed: str, name: str) -> str:
 def pop3_accounts(users: list[User], seed: str) -> list[User]:
     """Users with a hash where they had a password."""
     # Imported here: the functions above and below need no Ansible.
-    from ansible.plugins.filter.core import get_encrypted_password  # noqa: PLC0415
+    from ansible.plugins.filter.core import get_encrypted_password
 
     out = []
     for user in users:

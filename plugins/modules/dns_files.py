@@ -7,11 +7,11 @@ DOCUMENTATION = r"""
 module: dns_files
 short_description: Write named.conf and all zone files as one checked set
 description:
-  - A named.conf and its zone files only mean something together. This module writes all of them into a private directory
-    first, has them checked there, and puts them in place only if the check passes.
+  - A named.conf and its zone files only mean something together. This module writes all of them into a private
+    directory first, has them checked there, and puts them in place only if the check passes.
   - C(@ROOT@) in a file stands for the directory that the files are in, so that the check reads the staged set.
-  - C(@SERIAL@) in a file stands for a serial number. A file that is otherwise the same keeps the number it has; one that
-    differs gets the present time in seconds since 1970, or one more than its old number where that is larger.
+  - C(@SERIAL@) in a file stands for a serial number. A file that is otherwise the same keeps the number it has; one
+    that differs gets the present time in seconds since 1970, or one more than its old number where that is larger.
 options:
   dest:
     description: Directory of the files. It must exist.

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: pop3_accounts
 short_description: Keep system accounts for mailboxes, and the list of them that Dovecot reads
 description:
-  - Makes accounts that can do nothing but own mail, each with a group of its own, no login shell and a mailbox directory
-    that nobody else may enter.
+  - Makes accounts that can do nothing but own mail, each with a group of its own, no login shell and a mailbox
+    directory that nobody else may enter.
   - One task for all accounts, which costs what one account costs. Hashes are handed on by a pipe, never as an argument.
   - An account that exists already is taken over only if its uid is one of an ordinary user and it has no login shell.
 options:
@@ -90,7 +90,7 @@ known:
 import os
 import pwd
 import stat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -124,7 +124,9 @@ def parse_shadow(text: str) -> dict[str, Shadow]:
     return out
 
 
-def steps(account: dict, found: Found | None, shadow: Shadow | None, home: str, shell: str) -> list[tuple[str, list[str]]]:
+def steps(
+    account: dict[str, Any], found: Found | None, shadow: Shadow | None, home: str, shell: str
+) -> list[tuple[str, list[str]]]:
     """What is to be done for one account, in order: words, and the command (empty for the password, set by a pipe)."""
     name = account["name"]
     out: list[tuple[str, list[str]]] = []
@@ -151,7 +153,7 @@ def steps(account: dict, found: Found | None, shadow: Shadow | None, home: str, 
     return out
 
 
-def refusal(account: dict, found: Found | None, first_uid: int) -> str | None:
+def refusal(account: dict[str, Any], found: Found | None, first_uid: int) -> str | None:
     """Why an account that exists may not be taken over."""
     name = account["name"]
     if found is None:
@@ -159,10 +161,12 @@ def refusal(account: dict, found: Found | None, first_uid: int) -> str | None:
     if not first_uid <= found.uid < 60000:
         return f"pop3_users: {name!r} is a system account (uid {found.uid}), which gets no mailbox"
     if found.shell not in NO_LOGIN:
-        return f"pop3_users: {name!r} can log in here (shell {found.shell}): an account is for mail or for work, not for both"
+        return f"pop3_users: {name!r} can log in here (shell {found.shell}), and an account is for mail or for work"
     wanted = account.get("uid")
     if wanted is not None and wanted != found.uid:
-        return f"pop3_users: {name!r} has uid {found.uid}, not {wanted}; mail on disk belongs to the number, so it stays"
+        return (
+            f"pop3_users: {name!r} has uid {found.uid}, not {wanted}; mail on disk belongs to the number, so it stays"
+        )
     return None
 
 

@@ -118,7 +118,7 @@ def test_own_records_join_the_views_they_name(site: dict[str, Any]) -> None:
     own = {"zone": "widgets.example", "name": "www", "type": "A", "value": "198.51.100.7", "views": ["external"]}
     assert rows(zones(site, records=[own]), "external", "widgets.example", "A")["www"] == "198.51.100.7"
     assert "www" not in rows(zones(site, records=[own]), "internal", "widgets.example", "A")
-    with pytest.raises(Exception, match="which is none of widgets.example"):
+    with pytest.raises(Exception, match=r"which is none of widgets\.example"):
         zones(site, records=[{**own, "zone": "elsewhere.example"}])
 
 
@@ -162,6 +162,8 @@ NS = {"name": "@", "type": "NS", "value": "n.a.example."}
         ({"name": "x", "type": "A", "value": "10.0.0.1\n$INCLUDE /etc/shadow"}, "control characters"),
         ({"name": "x", "type": "MX", "value": "smtp.a.example."}, "is not 1 number"),
         ({"name": "x", "type": "CNAME", "value": "relative"}, "is no absolute name"),
+        ({"name": "x", "type": "CNAME", "value": "a.example.\n"}, "control characters"),
+        ({"name": "x\n", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
         ({"name": "a b", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
         ({"name": "$INCLUDE", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
     ],
