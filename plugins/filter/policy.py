@@ -291,10 +291,12 @@ def policy_address(host: str, site: Site) -> str:
     return host_address(site, host)
 
 
-def policy_names(site: Site, domain: str) -> list[dict[str, Any]]:
-    """Lines of a hosts file: the address of each host on its own zone, full name first (RFC 952, hosts(5))."""
+def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
+    """Lines of a hosts file for these hosts: the address of each on its own zone, full name first (hosts(5))."""
     return [
-        {"address": host_address(site, name), "names": [f"{name}.{domain}", name]} for name in site["hosts"]
+        {"address": host_address(site, name), "names": [f"{name}.{site['domain']}", name]}
+        for name in site["hosts"]
+        if name in hosts
     ]
 
 

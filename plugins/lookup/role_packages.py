@@ -58,10 +58,11 @@ def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> li
     """The packages of several roles, sorted, each once."""
     found: set[str] = set()
     for role in roles:
-        path = directory / role / "vars" / "main.yml"
-        if not path.is_file():
+        if not (directory / role).is_dir():
             raise ValueError(f"there is no role {role} in {directory}")
-        found.update(packages_of(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, role, release))
+        path = directory / role / "vars" / "main.yml"
+        if path.is_file():
+            found.update(packages_of(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, role, release))
     return sorted(found)
 
 
