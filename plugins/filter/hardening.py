@@ -13,8 +13,8 @@ KEY = re.compile(r"^[a-z0-9_-]+(\.([A-Za-z0-9_-]+|\*))+$")
 def hardening_sysctl_lines(settings: Mapping[str, Any]) -> list[str]:
     """Lines ``key = value``. A ``*`` in a key stands for every link, those to come and the common setting.
 
-    All three are written out: the kernel joins the common value and a link's own with "or" for some settings and with "and"
-    for others, and a pattern of ours would yield to a plain key in another file.
+    All three are written out: the kernel joins the common value and a link's own with "or" for some settings and with
+    "and" for others, and a pattern of ours would yield to a plain key in another file.
     """
     lines = []
     for key, value in settings.items():

@@ -27,8 +27,8 @@ def ssh_lockout(
 ) -> str:
     """Why the next login of the operator would be refused, empty where it would not.
 
-    `connection` is Ansible's connection plugin, `user` its login name where known, `address` where it comes from, as sshd
-    tells in SSH_CONNECTION. A connection that does not use SSH cannot be lost by this role.
+    `connection` is Ansible's connection plugin, `user` its login name where known, `address` where it comes from, as
+    sshd tells in SSH_CONNECTION. A connection that does not use SSH cannot be lost by this role.
     """
     if connection.rpartition(".")[2] not in ("ssh", "paramiko", "paramiko_ssh", "smart", "libssh"):
         return ""

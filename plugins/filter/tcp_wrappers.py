@@ -40,10 +40,10 @@ def tcp_wrappers_permits(allow: Iterable[Mapping[str, Any]], daemon: str, addres
 
 
 def tcp_wrappers_rules(allow: Sequence[Mapping[str, Any]], ssh_connection: str = "") -> list[str]:
-    """Lines ``daemon: client`` for hosts.allow, one for each client: libwrap cuts lines longer than 2047 characters off.
+    """Lines ``daemon: client`` for hosts.allow, one for each client: libwrap cuts lines of over 2047 characters off.
 
-    `ssh_connection` is what sshd says about the connection that Ansible itself came by (client, port, server, port), empty
-    where it came another way: a list that would shut it out is refused.
+    `ssh_connection` is what sshd says about the connection that Ansible itself came by (client, port, server, port),
+    empty where it came another way: a list that would shut it out is refused.
     """
     lines: list[str] = []
     for entry in allow:

@@ -39,8 +39,8 @@ def parse(text: str) -> dict[str, Override]:
 def aliases(path: str, links: Iterable[str]) -> list[str]:
     """Both names of a file under a merged /usr, the /usr one first; just the path where it has one name.
 
-    `links` are the directories of the root that lead into /usr, such as ``/sbin``. dpkg compares names, not files, so an
-    override has to name the path that the package uses.
+    `links` are the directories of the root that lead into /usr, such as ``/sbin``. dpkg compares names, not files, so
+    an override has to name the path that the package uses.
     """
     for link in links:
         if path.startswith(f"/usr{link}/"):
@@ -99,9 +99,7 @@ def add(run: Run, path: str, want: Override) -> str | None:
     return (err.strip() or f"dpkg-statoverride failed with {rc}") if rc else None
 
 
-def missing(
-    have: Mapping[str, Override], want: Mapping[str, Override]
-) -> list[tuple[str, Override | None, Override]]:
+def missing(have: Mapping[str, Override], want: Mapping[str, Override]) -> list[tuple[str, Override | None, Override]]:
     """Overrides to record: path, the present one or None, the wanted one."""
     return [(path, have.get(path), new) for path, new in want.items() if have.get(path) != new]
 

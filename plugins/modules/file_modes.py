@@ -49,8 +49,8 @@ options:
         default: false
       statoverride:
         description:
-          - Record owner, group and mode with C(dpkg-statoverride) too, so that they last when a package is upgraded. An
-            override that differs is replaced. It is recorded even where the path is missing and may be.
+          - Record owner, group and mode with C(dpkg-statoverride) too, so that they last when a package is upgraded.
+            An override that differs is replaced. It is recorded even where the path is missing and may be.
           - Needs O(entries[].owner), O(entries[].group) and an octal O(entries[].mode).
         type: bool
         default: false
@@ -185,7 +185,7 @@ def group_id(name: str | None) -> int | None:
 
 
 def wanted_mode(mode: str | None, current: os.stat_result | None) -> int:
-    """The mode a path should get: octal as it stands, else what it has now (a new directory: 0755) less what is taken."""
+    """The mode a path should get: octal as it stands, else what it has (a new directory: 0755) less what is taken."""
     if mode is not None and OCTAL.match(mode):
         return int(mode, 8)
     bits = 0o755 if current is None else stat.S_IMODE(current.st_mode)
@@ -232,9 +232,7 @@ def plan_entry(
         fits = KINDS.get(entry["state"])
         if fits and not fits(current.st_mode):
             return None, f"{path}: is no {entry['state']}", False
-        before = Override(
-            user_name(current.st_uid), group_name(current.st_gid), stat.S_IMODE(current.st_mode)
-        )
+        before = Override(user_name(current.st_uid), group_name(current.st_gid), stat.S_IMODE(current.st_mode))
     after = Override(
         entry.get("owner") or (before.owner if before else "root"),
         entry.get("group") or (before.group if before else "root"),
@@ -324,7 +322,8 @@ def main() -> None:
     module.exit_json(
         changed=bool(rows),
         changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
+            {"what": what, "before": str(before) if before else None, "after": str(after)}
+            for what, before, after in rows
         ],
         missing=missing,
         diff=statoverride.diff_of(rows),

@@ -9,7 +9,7 @@ module: setid_files
 short_description: Take set-user-ID and set-group-ID bits away from every file without a reason for them
 version_added: 0.1.0
 description:
-  - Scans the local file systems once for files with either bit, and takes both from each file that is not on the list.
+  - Scans the local file systems once for files with either bit, takes both from each file that is not on the list.
   - A file that a package brings gets an override too (C(dpkg-statoverride)), so that the next upgrade does not bring the
     bit back. On a release where packages still use names like C(/bin/su), both names are recorded.
   - Mounts with C(nosuid), network and kernel file systems are left out; a bit has no effect there or is another host's.
@@ -84,11 +84,14 @@ from ansible_collections.widgets.mail.plugins.module_utils.statoverride import O
 
 SET_ID = stat.S_ISUID | stat.S_ISGID
 # File systems of the kernel, and those whose files another host answers for.
-FOREIGN = frozenset(
-    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs proc "
-    "pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs "
-    "9p afs ceph cifs coda glusterfs lustre ncpfs nfs nfs4 smb3 smbfs virtiofs".split()
-)
+# fmt: off
+FOREIGN = frozenset({
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs",
+    "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "selinuxfs",
+    "sysfs", "tracefs",
+    "9p", "afs", "ceph", "cifs", "coda", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs", "virtiofs",
+})
+# fmt: on
 ESCAPE = re.compile(r"\\([0-7]{3})")
 WAYS_TO_ROOT = {"SUDO_USER": "/usr/bin/sudo", "DOAS_USER": "/usr/bin/doas"}
 
@@ -185,7 +188,7 @@ def main() -> None:
     if branch:
         module.fail_json(msg=f"{branch} brought this connection to root: allow it, or connect as root")
 
-    overrides = []
+    overrides: list[tuple[str, Override | None, Override]] = []
     if lose:
         names = statoverride.names_to_override(module.run_command, lose)
         packaged = statoverride.owned(module.run_command, [name for both in names.values() for name in both])
@@ -193,7 +196,7 @@ def main() -> None:
             name: lose[path][1] for path, both in names.items() if any(n in packaged for n in both) for name in both
         }
         overrides = statoverride.missing(statoverride.listed(module.run_command), want)
-    rows = [(path, before, after) for path, (before, after) in lose.items()]
+    rows: list[tuple[str, Override | None, Override]] = [(path, *both) for path, both in lose.items()]
     rows += [(f"statoverride {path}", before, after) for path, before, after in overrides]
     if not module.check_mode:
         # Overrides first: what a run that is cut off leaves undone, the next scan still sees.
@@ -211,7 +214,8 @@ def main() -> None:
         found=sorted(found),
         kept=[{"path": path, "mode": str(found[path]), "reason": why} for path, why in kept.items()],
         changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
+            {"what": what, "before": str(before) if before else None, "after": str(after)}
+            for what, before, after in rows
         ],
         diff=statoverride.diff_of(rows),
     )

@@ -122,9 +122,7 @@ def main() -> None:
             continue
         todo.append((want, uid, gid))
         if text != want["content"]:
-            diffs.append(
-                {"before": text or "", "after": want["content"], "before_header": path, "after_header": path}
-            )
+            diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
             diffs.append({"before": f"{path} {have}\n", "after": f"{path} {wanted}\n"})
     if not module.check_mode:

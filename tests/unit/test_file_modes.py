@@ -72,9 +72,7 @@ def test_bits_are_taken_away_and_a_stricter_mode_stays(capsys: Any, tmp_path: Pa
     for name, bits in (("loose", 0o6755), ("strict", 0o600)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(bits)
-    answer = run(
-        capsys, [{"path": str(tmp_path / name), "mode": "ug-s,o-rwx,g-w"} for name in ("loose", "strict")]
-    )
+    answer = run(capsys, [{"path": str(tmp_path / name), "mode": "ug-s,o-rwx,g-w"} for name in ("loose", "strict")])
     assert len(answer["changes"]) == 1
     assert mode(tmp_path / "loose") == 0o750
     assert mode(tmp_path / "strict") == 0o600

@@ -44,7 +44,11 @@ def test_what_is_no_setting_is_refused(settings: dict[str, Any]) -> None:
 
 def test_the_defaults_never_touch_forwarding_and_keep_the_kernels_own_settings_apart() -> None:
     defaults = yaml.safe_load((ROOT / "roles/hardening/defaults/main.yml").read_text())
-    network = {**defaults["hardening_sysctl"], **defaults["hardening_sysctl_ipv6_on"], **defaults["hardening_sysctl_ipv6_off"]}
+    network = {
+        **defaults["hardening_sysctl"],
+        **defaults["hardening_sysctl_ipv6_on"],
+        **defaults["hardening_sysctl_ipv6_off"],
+    }
     assert all(key.startswith(("net.ipv4.", "net.ipv6.")) for key in network)
     assert not [key for key in {**network, **defaults["hardening_kernel_sysctl"]} if "forward" in key]
     assert file_modes.check_table([{"statoverride": False, **e} for e in defaults["hardening_file_modes"]]) == []

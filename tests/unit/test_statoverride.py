@@ -22,7 +22,10 @@ def test_the_list_is_read_with_unnamed_users_and_blanks_in_paths() -> None:
 
 def test_both_names_of_a_file_under_a_merged_usr() -> None:
     assert statoverride.aliases("/usr/bin/su", ["/bin", "/sbin"]) == ["/usr/bin/su", "/bin/su"]
-    assert statoverride.aliases("/sbin/unix_chkpwd", ["/bin", "/sbin"]) == ["/usr/sbin/unix_chkpwd", "/sbin/unix_chkpwd"]
+    assert statoverride.aliases("/sbin/unix_chkpwd", ["/bin", "/sbin"]) == [
+        "/usr/sbin/unix_chkpwd",
+        "/sbin/unix_chkpwd",
+    ]
     assert statoverride.aliases("/usr/libexec/x", ["/bin", "/lib"]) == ["/usr/libexec/x"]
     assert statoverride.aliases("/usr/bin/su", []) == ["/usr/bin/su"]
 
