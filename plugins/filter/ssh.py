@@ -37,7 +37,7 @@ def ssh_lockout(
     names, places = list(users), list(sources)
     if user and user not in names:
         return f"ssh_allow_users is {names}: {user}, who is connected now, could not log in again."
-    source = address.split(" ")[0].partition("%")[0]
+    source = address.split(" ")[0].partition("%")[0].replace("UNKNOWN", "")  # sshd's word where there is no socket
     if source and places and not any(ipaddress.ip_address(source) in ipaddress.ip_network(p) for p in places):
         return f"ssh_allow_from is {places}: {source}, where you are connected from, could not come in again."
     return ""

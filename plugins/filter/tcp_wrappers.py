@@ -54,7 +54,7 @@ def tcp_wrappers_rules(allow: Sequence[Mapping[str, Any]], ssh_connection: str =
             line = f"{daemon}: {tcp_wrappers_client(str(client))}"
             if line not in lines:
                 lines.append(line)
-    operator = ssh_connection.split(" ")[0]
+    operator = ssh_connection.split(" ")[0].replace("UNKNOWN", "")  # sshd's word where there is no socket
     if operator and not tcp_wrappers_permits(allow, "sshd", operator):
         raise ValueError(f"tcp_wrappers_allow has no sshd entry for {operator}, where you are connected from")
     return lines

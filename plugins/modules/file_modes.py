@@ -38,7 +38,7 @@ options:
         type: str
       state:
         description:
-          - What the path must be. A missing V(directory) is made, unless O(entries[].missing_ok); its parent must exist.
+          - What the path must be. A missing V(directory) is made, unless O(entries[].missing_ok), where its parent exists.
           - V(any) takes files, directories, devices, sockets.
         type: str
         choices: [file, directory, any]
@@ -105,7 +105,6 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.widgets.mail.plugins.module_utils import statoverride
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 

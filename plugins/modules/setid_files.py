@@ -10,10 +10,10 @@ short_description: Take set-user-ID and set-group-ID bits away from every file w
 version_added: 0.1.0
 description:
   - Scans the local file systems once for files with either bit, takes both from each file that is not on the list.
-  - A file that a package brings gets an override too (C(dpkg-statoverride)), so that the next upgrade does not bring the
-    bit back. On a release where packages still use names like C(/bin/su), both names are recorded.
+  - A file that a package brings gets an override too (C(dpkg-statoverride)), so that the next upgrade does not bring
+    the bit back. On a release where packages still use names like C(/bin/su), both names are recorded.
   - Mounts with C(nosuid), network and kernel file systems are left out; a bit has no effect there or is another host's.
-  - Refuses to take the bit from sudo or su where the connection itself came through it.
+  - Refuses to take the bit from sudo or doas where the connection itself came through it.
 author: The widgets.mail developers (@widgets)
 options:
   allowed:
@@ -78,7 +78,6 @@ import stat
 from collections.abc import Iterable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.widgets.mail.plugins.module_utils import statoverride
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 

@@ -39,6 +39,7 @@ def test_a_source_is_an_address() -> None:
         ({"sources": ["10.1.0.0/24"]}, ""),
         ({"sources": []}, ""),
         ({"sources": ["10.1.0.25"], "address": ""}, ""),
+        ({"sources": ["10.1.0.25"], "address": "UNKNOWN 65535 UNKNOWN 65535"}, ""),
         ({"sources": ["10.1.0.25"], "address": "fe80::1%eth0 1 fe80::2%eth0 22"}, "fe80::1, where you are"),
     ],
 )
