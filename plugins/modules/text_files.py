@@ -43,7 +43,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tells what would be written.
+    description: Tells what would be written; users and groups may not exist yet.
   diff_mode:
     support: full
     description: A diff for each file.
@@ -115,7 +115,9 @@ def main() -> None:
         try:
             uid, gid = pwd.getpwnam(want["owner"]).pw_uid, grp.getgrnam(want["group"]).gr_gid
         except KeyError as error:
-            module.fail_json(msg=f"{path}: {error.args[0]}")
+            if not module.check_mode:
+                module.fail_json(msg=f"{path}: {error.args[0]}")
+            uid = gid = -1  # an earlier task would have made them
         text, have = describe(path)
         wanted = f"{uid}:{gid} {int(want['mode'], 8):04o}"
         if text == want["content"] and have == wanted:

@@ -147,3 +147,13 @@ def test_small_files_are_written_whole_and_once(capsys: Any, tmp_path: Path) -> 
     assert (tmp_path / "new.d/x").stat().st_mode & 0o7777 == 0o600
     assert run(check=False)["changed"] is False
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["issue", "new.d", "x"]
+
+
+def test_a_small_files_owner_may_not_exist_yet_in_check_mode_only(capsys: Any, tmp_path: Path) -> None:
+    files = [{"path": str(tmp_path / "x"), "content": "a", "owner": "nosuchuser"}]
+    for check in (True, False):
+        with patch_module_args({"files": files, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            text_files.main()
+        answer = json.loads(capsys.readouterr().out)
+        assert answer.get("failed", False) is not check
+        assert not (tmp_path / "x").exists()
