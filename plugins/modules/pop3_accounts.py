@@ -95,6 +95,7 @@ from typing import Any, NamedTuple
 from ansible.module_utils.basic import AnsibleModule
 
 LOCKED_SINCE = "1"  # day of expiry, 1970-01-02: PAM refuses the account even where no password is asked for
+SPOOL_MODE = 0o1755  # without the sticky bit, Debian's sendmail package makes /var/mail writable by everybody (3777)
 NO_LOGIN = {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"}
 
 
@@ -240,10 +241,10 @@ def main() -> None:
 
     changes, secrets = [], []
     # The spool is entered by all and written by none: nobody lays out a mailbox, or a link, where one is to come.
-    if wrong_directory(spool, 0, 0, 0o755):
+    if wrong_directory(spool, 0, 0, SPOOL_MODE):
         changes.append(f"{spool}: root's alone to write")
         if not module.check_mode:
-            make_directory(module, spool, 0, 0, 0o755)
+            make_directory(module, spool, 0, 0, SPOOL_MODE)
     for account in accounts:
         name = account["name"]
         for words, command in steps(account, before[name], shadow.get(name), home[name], shell):
