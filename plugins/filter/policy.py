@@ -300,6 +300,11 @@ def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def policy_known_as(site: Site, hosts: list[str]) -> dict[str, list[str]]:
+    """Other names of these hosts: the full one and the address on their own zone."""
+    return {entry["names"][1]: [entry["names"][0], entry["address"]] for entry in policy_names(site, hosts)}
+
+
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -531,4 +536,5 @@ class FilterModule:
             "policy_collector": policy_collector,
             "policy_listeners": policy_listeners,
             "policy_address": policy_address,
+            "policy_known_as": policy_known_as,
         }

@@ -68,7 +68,15 @@ def test_wrappers_name_clients_as_the_host_sees_them(site: dict[str, Any]) -> No
         {"daemon": "pop3", "clients": ["10.1.0.0/24"]},
     ]
     assert policy.policy_wrappers(site, "router") == [{"daemon": "sshd", "clients": ["198.51.100.29"]}]
-    assert policy.policy_wrappers(site, "mgmt") == []
+    assert policy.policy_wrappers(site, "mgmt") == [{"daemon": "sshd", "clients": ["10.1.1.11", "10.1.1.12"]}]
+    assert policy.policy_wrappers(site, "workstation") == []
+
+
+def test_names_are_those_of_the_hosts_asked_for(site: dict[str, Any]) -> None:
+    assert policy.policy_names(site, ["smtp1"]) == [
+        {"address": "10.1.1.11", "names": ["smtp1.widgets.example", "smtp1"]}
+    ]
+    assert policy.policy_known_as(site, ["smtp1"]) == {"smtp1": ["smtp1.widgets.example", "10.1.1.11"]}
 
 
 def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
