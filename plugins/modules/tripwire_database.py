@@ -419,7 +419,7 @@ def main() -> None:
     if errors:
         module.fail_json(msg="; ".join(errors))
     os.umask(0o077)
-    scratch = tempfile.mkdtemp(prefix="tripwire-", dir=module.tmpdir)
+    scratch = tempfile.mkdtemp(prefix="tripwire-")
     tripwire = Tripwire(module, scratch)
     result: dict[str, object] = {}
     try:
