@@ -1,0 +1,372 @@
+"""What tests do on the lab's hosts: small clients of SMTP, POP, DNS and syslog, a forger of packets, and their witnesses.
+
+This file is sent to a host and run there (`tests.site.lab.Machine.call`), so it imports nothing but the standard library and
+keeps to what Python 3.11 knows. The name of a function is its argument; the function's own arguments come as one line of
+JSON on standard input, and its result leaves as one line of JSON on standard output. Functions that end in ``_session`` go
+on talking, a line for a line.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import poplib
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
+from typing import Any
+
+PATIENCE = 20.0  # seconds that a server may take over an answer; more than any delay it makes on purpose
+
+
+def say(value: Any) -> None:
+    """One line of JSON to whoever called."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+def probe(targets: list[list[Any]], timeout: float = 2.5) -> list[dict[str, Any]]:
+    """Try to open a TCP connection to each [address, port], all at once: open, refused, or silent, and from which port."""
+
+    def one(target: list[Any]) -> dict[str, Any]:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout)
+            sock.bind(("0.0.0.0", 0))
+            source = sock.getsockname()[1]
+            try:
+                sock.connect((target[0], target[1]))
+                result = "open"
+            except ConnectionRefusedError:
+                result = "refused"
+            except OSError:
+                result = "silent"
+            return {"result": result, "source_port": source}
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(one, targets))
+
+
+def first_words(address: str, port: int, timeout: float = 8) -> str:
+    """What a server says before it is asked: its greeting, or nothing where it hangs up or keeps silent."""
+    try:
+        with socket.create_connection((address, port), timeout) as sock:
+            return sock.recv(512).decode("latin-1")
+    except OSError:
+        return ""
+
+
+# -- SMTP ------------------------------------------------------------------------------------------------------------
+
+
+class Dialogue:
+    """One SMTP connection, line by line: nothing is tidied on the way out, as a client library would."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.sock = socket.create_connection((address, port), PATIENCE)
+        self.stream = self.sock.makefile("rb")
+
+    def reply(self) -> str:
+        """One reply with all its lines, or nothing where the server has gone."""
+        lines = []
+        while True:
+            line = self.stream.readline().decode("latin-1").rstrip("\r\n")
+            lines.append(line)
+            if line[3:4] != "-":
+                return "\n".join(lines)
+
+    def ask(self, command: str) -> str:
+        """Send a command (or a message with its final dot) and give the reply."""
+        self.sock.sendall(command.encode("latin-1") + b"\r\n")
+        return self.reply()
+
+    def close(self) -> None:
+        """Hang up."""
+        self.stream.close()
+        self.sock.close()
+
+
+def smtp(address: str, port: int, commands: list[str]) -> list[str]:
+    """The greeting and the reply to each command; replies end where the server hangs up."""
+    dialogue = Dialogue(address, port)
+    replies = [dialogue.reply()]
+    for command in commands:
+        if not replies[-1]:
+            break
+        try:
+            replies.append(dialogue.ask(command))
+        except ConnectionError:
+            replies.append("")
+    dialogue.close()
+    return replies
+
+
+def smtp_session(address: str, port: int) -> None:
+    """A connection that stays open: the greeting, then a reply for each command on standard input."""
+    dialogue = Dialogue(address, port)
+    say(dialogue.reply())
+    for line in sys.stdin:
+        try:
+            say(dialogue.ask(json.loads(line)))
+        except ConnectionError:
+            say("")
+    dialogue.close()
+
+
+# -- POP -------------------------------------------------------------------------------------------------------------
+
+
+def _pop(address: str, ports: dict[str, int], security: str) -> poplib.POP3:
+    """A POP connection: `security` is stls, tls or none. Certificates of the lab vouch for nobody and are not checked."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if security == "tls":
+        return poplib.POP3_SSL(address, ports["tls"], timeout=PATIENCE, context=context)
+    pop = poplib.POP3(address, ports["plain"], timeout=PATIENCE)
+    if security == "stls":
+        pop.stls(context)
+    return pop
+
+
+def pop_login(address: str, ports: dict[str, int], security: str, user: str, password: str) -> str:
+    """Log in and say how it went: the server's +OK, or its refusal."""
+    pop = _pop(address, ports, security)
+    try:
+        pop.user(user)
+        return pop.pass_(password).decode("latin-1")
+    except poplib.error_proto as refusal:
+        answer = refusal.args[0]
+        return answer.decode("latin-1") if isinstance(answer, bytes) else str(answer)
+    finally:
+        with contextlib.suppress(OSError, poplib.error_proto):
+            pop.quit()
+
+
+def pop_fetch(
+    address: str, ports: dict[str, int], user: str, password: str, token: str, deadline: float
+) -> str | None:
+    """The message that holds the token, taken out of the mailbox; None where it has not come by the deadline (seconds)."""
+    end = time.monotonic() + deadline
+    while True:
+        pop = _pop(address, ports, "stls")
+        try:
+            pop.user(user)
+            pop.pass_(password)
+            for number in range(1, len(pop.list()[1]) + 1):
+                text = b"\n".join(pop.retr(number)[1]).decode("latin-1")
+                if token in text:
+                    pop.dele(number)
+                    return text
+        finally:
+            pop.quit()
+        if time.monotonic() > end:
+            return None
+        select.select([], [], [], 0.2)
+
+
+# -- DNS -------------------------------------------------------------------------------------------------------------
+
+TYPES = {"A": 1, "NS": 2, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AXFR": 252, "ANY": 255}
+CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+
+
+def _encode(name: str) -> bytes:
+    labels = [label for label in name.rstrip(".").split(".") if label]
+    return b"".join(bytes([len(label)]) + label.encode() for label in labels) + b"\0"
+
+
+def _decode(packet: bytes, at: int) -> tuple[str, int]:
+    """A name in a packet, and where it ends (RFC 1035 4.1.4)."""
+    labels: list[str] = []
+    end = -1
+    while packet[at]:
+        if packet[at] >= 0xC0:
+            end = at + 2 if end < 0 else end
+            at = struct.unpack(">H", packet[at : at + 2])[0] & 0x3FFF
+            continue
+        labels.append(packet[at + 1 : at + 1 + packet[at]].decode("latin-1"))
+        at += packet[at] + 1
+    return ".".join(labels).lower(), end if end >= 0 else at + 1
+
+
+def _value(packet: bytes, kind: int, at: int, length: int) -> str:
+    data = packet[at : at + length]
+    if kind == TYPES["A"]:
+        return socket.inet_ntoa(data)
+    if kind in (TYPES["NS"], TYPES["PTR"]):
+        return _decode(packet, at)[0]
+    if kind == TYPES["MX"]:
+        return f"{struct.unpack('>H', data[:2])[0]} {_decode(packet, at + 2)[0]}"
+    if kind == TYPES["TXT"]:
+        text = b""
+        while data:
+            text, data = text + data[1 : 1 + data[0]], data[1 + data[0] :]
+        return text.decode("latin-1")
+    return data.hex()
+
+
+def _records(packet: bytes, counts: tuple[int, ...], at: int) -> list[list[list[str]]]:
+    """Answer, authority and additional section, each a list of [name, type, value]."""
+    names = {number: name for name, number in TYPES.items()}
+    sections = []
+    for count in counts:
+        section = []
+        for _ in range(count):
+            name, at = _decode(packet, at)
+            kind, _class, _ttl, length = struct.unpack(">HHIH", packet[at : at + 10])
+            at += 10
+            section.append([name, names.get(kind, str(kind)), _value(packet, kind, at, length)])
+            at += length
+        sections.append(section)
+    return sections
+
+
+def _exchange(server: str, port: int, packet: bytes, tcp: bool) -> bytes:
+    if not tcp:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.sendto(packet, (server, port))
+            return sock.recv(4096)
+    with socket.create_connection((server, port), 5) as sock, sock.makefile("rb") as stream:
+        sock.sendall(struct.pack(">H", len(packet)) + packet)
+        return stream.read(struct.unpack(">H", stream.read(2))[0])
+
+
+def dns(server: str, port: int, questions: list[list[str]], tcp: bool = False) -> list[dict[str, Any]]:
+    """Ask each [name, type], or [name, type, "CH"], with recursion desired. `code` is SILENT where no answer comes."""
+    out = []
+    for question in questions:
+        name, kind = question[0], question[1]
+        number = int.from_bytes(os.urandom(2), "big")
+        chaos = len(question) > 2
+        packet = struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + _encode(name)
+        packet += struct.pack(">HH", TYPES[kind], 3 if chaos else 1)
+        try:
+            answer = _exchange(server, port, packet, tcp)
+        except (OSError, struct.error):
+            out.append({"code": "SILENT", "answer": [], "authority": [], "additional": []})
+            continue
+        _id, flags, asked, *counts = struct.unpack(">HHHHHH", answer[:12])
+        at = 12
+        for _ in range(asked):
+            at = _decode(answer, at)[1] + 4
+        answers, authority, additional = _records(answer, tuple(counts), at)
+        out.append(
+            {
+                "code": CODES.get(flags & 15, str(flags & 15)),
+                "recursion": bool(flags & 0x0080),
+                "authoritative": bool(flags & 0x0400),
+                "answer": answers,
+                "authority": authority,
+                "additional": additional,
+            }
+        )
+    return out
+
+
+# -- packets ---------------------------------------------------------------------------------------------------------
+
+
+def _sum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def knock(source: str, target: str, target_port: int, source_port: int) -> None:
+    """Send the first packet of a TCP connection under any source address. Needs root."""
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack(">HHIIBBH", source_port, target_port, 1, 0, 5 << 4, 2, 8192)
+    check = _sum(addresses + struct.pack(">BBH", 0, socket.IPPROTO_TCP, 20) + head + b"\0\0\0\0")
+    segment = head + struct.pack(">HH", check, 0)
+    packet = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + addresses + segment
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+        sock.sendto(packet, (target, 0))
+
+
+def knocks_session(port: int) -> None:
+    """Watch the links: say "ready", then [source, source port] of each first packet to a TCP port, until input ends."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as sock:
+        say("ready")
+        while True:
+            readable, _, _ = select.select([sock, sys.stdin], [], [])
+            if sys.stdin in readable:
+                return
+            packet, origin = sock.recvfrom(2048)
+            tcp = packet[(packet[0] & 15) * 4 :]
+            if origin[2] == socket.PACKET_OUTGOING or packet[9] != socket.IPPROTO_TCP or len(tcp) < 14:
+                continue
+            if struct.unpack(">H", tcp[2:4])[0] == port and tcp[13] & 0x12 == 2:
+                say([socket.inet_ntoa(packet[12:16]), struct.unpack(">H", tcp[:2])[0]])
+
+
+def datagram(address: str, port: int, text: str) -> None:
+    """Send a line in one UDP packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(text.encode(), (address, port))
+
+
+# -- the host itself -------------------------------------------------------------------------------------------------
+
+
+def processes(program: str) -> list[dict[str, Any]]:
+    """All processes of a program (the name that the kernel has for it): user ids and capabilities."""
+    out = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            status = dict(line.split(":\t", 1) for line in (entry / "status").read_text().splitlines() if ":\t" in line)
+        except OSError:
+            continue  # it has ended meanwhile
+        if status["Name"] != program:
+            continue
+        out.append(
+            {
+                "pid": int(entry.name),
+                "parent": int(status["PPid"]),
+                "uids": [int(number) for number in status["Uid"].split()],
+                "capabilities": {key: int(value, 16) for key, value in status.items() if key.startswith("Cap")},
+            }
+        )
+    return out
+
+
+def readable(paths: list[str]) -> list[str]:
+    """Those of the files and directories that whoever runs this can open."""
+    out = []
+    for path in paths:
+        try:
+            if os.path.isdir(path):
+                os.listdir(path)
+            else:
+                pathlib.Path(path).open("rb").close()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            continue
+        out.append(path)
+    return out
+
+
+def main() -> None:
+    """Call the named function with the arguments on standard input."""
+    function = globals()[sys.argv[1]]
+    result = function(**json.loads(sys.stdin.readline()))
+    if not sys.argv[1].endswith("_session"):
+        say(result)
+
+
+if __name__ == "__main__":
+    main()

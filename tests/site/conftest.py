@@ -1,0 +1,87 @@
+"""What all suites share: the requirement mark, the lab's hosts as fixtures, and a plain word where there is no lab."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The filters are imported under the collection's name; molecule starts pytest elsewhere, so the path is set here.
+COLLECTIONS = str(Path(__file__).parents[2] / "collections")
+if COLLECTIONS not in sys.path:
+    sys.path.insert(0, COLLECTIONS)
+
+from tests.site import lab  # noqa: E402  (needs the path above)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known that ties a test to the paper's requirements."""
+    config.addinivalue_line(
+        "markers", "requirement(id, side): the paper's requirement (docs/requirements.md) that a test shows, and which side"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def running_lab() -> None:
+    """Stop at once where a host of the lab is missing: a hundred failures would say less."""
+    names = {lab.Machine(name).container for name in lab.group("all")}
+    argv = ["docker", "ps", "--format", "{{.Names}}"]
+    running = set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
+    if names - running:
+        pytest.exit(f"The lab does not run: {', '.join(sorted(names - running))} missing. `make site` makes it.", 1)
+
+
+@pytest.fixture(scope="session", params=lab.group("site"))
+def each(request: pytest.FixtureRequest) -> lab.Machine:
+    """Every host of the site, one after the other."""
+    return lab.Machine(request.param)
+
+
+@pytest.fixture(scope="session")
+def gateway() -> lab.Machine:
+    """The SMTP gateway in the DMZ."""
+    return lab.Machine(lab.GATEWAY)
+
+
+@pytest.fixture(scope="session")
+def store() -> lab.Machine:
+    """The POP and SMTP server inside."""
+    return lab.Machine(lab.STORE)
+
+
+@pytest.fixture(scope="session")
+def nameserver() -> lab.Machine:
+    """The DNS server in the DMZ, the gateway's neighbour."""
+    return lab.Machine(lab.NAMESERVER)
+
+
+@pytest.fixture(scope="session")
+def collector() -> lab.Machine:
+    """The management host, where logs and reports arrive."""
+    return lab.Machine(lab.COLLECTOR)
+
+
+@pytest.fixture(scope="session")
+def firewall() -> lab.Machine:
+    """The firewall."""
+    return lab.Machine(lab.FIREWALL)
+
+
+@pytest.fixture(scope="session")
+def router() -> lab.Machine:
+    """The border router."""
+    return lab.Machine(lab.ROUTER)
+
+
+@pytest.fixture(scope="session")
+def stranger() -> lab.Machine:
+    """Somebody on the Internet."""
+    return lab.Machine(lab.STRANGER)
+
+
+@pytest.fixture(scope="session")
+def desk() -> lab.Machine:
+    """Somebody's desk inside."""
+    return lab.Machine(lab.DESK)

@@ -1,0 +1,287 @@
+"""The running lab: its inventory, its hosts, and ways to act on them. Nothing that the inventory says is said again here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import testinfra
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+ROOT = Path(__file__).parents[2]
+INVENTORY = Path(os.environ.get("SITE_INVENTORY", ROOT / "inventories/lab"))
+AWAY = (Path(__file__).parent / "away.py").read_text()
+# Where the collector files what other hosts write, a directory for each.
+REMOTE_LOGS = "/var/log/remote"
+# A program that is nobody's: what any account of a host could do.
+NOBODY = "nobody"
+
+
+def ansible(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's programs from the root, with the project's own settings (molecule has others)."""
+    settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env={**settings, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert not check or done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+    return done
+
+
+# -- the inventory ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def inventory() -> dict[str, Any]:
+    """The whole inventory, as Ansible reads it."""
+    out: dict[str, Any] = json.loads(ansible("ansible-inventory", "-i", str(INVENTORY), "--list").stdout)
+    return out
+
+
+@cache
+def variables() -> dict[str, Any]:
+    """What the inventory says of every host alike."""
+    hostvars: dict[str, dict[str, Any]] = inventory()["_meta"]["hostvars"]
+    return next(iter(hostvars.values()))
+
+
+@cache
+def site() -> policy.Site:
+    """The site as the filters take it."""
+    keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
+    return {key: variables()[f"site_{key}"] for key in keys}
+
+
+def group(name: str) -> list[str]:
+    """The hosts of a group, those of the groups in it included."""
+    entry = inventory().get(name, {})
+    out = list(entry.get("hosts", []))
+    for child in entry.get("children", []):
+        out += [host for host in group(child) if host not in out]
+    return out
+
+
+def address(host: str, toward: str | None = None) -> str:
+    """A host's own address, on a zone where it has several."""
+    return policy.host_address(site(), host, toward)
+
+
+def public(host: str) -> str:
+    """The address under which the world knows a host."""
+    return str(site()["hosts"][host]["public"])
+
+
+def seen(host: str, by: str) -> str:
+    """The address under which another host sees this one's connections."""
+    return policy.seen_as(site(), host, zone(by))
+
+
+def reach(host: str, start: str) -> str:
+    """The address that one must name at `start` to reach a host: the public one from beyond the firewall."""
+    outside = policy.open_zone(site())
+    translated = "public" in site()["hosts"][host]
+    return public(host) if translated and zone(start) == outside and zone(host) != outside else address(host, zone(start))
+
+
+def zone(host: str) -> str:
+    """The firewall's zone that a host is in."""
+    return policy.host_zone(site(), host)
+
+
+def port(service: str, protocol: str = "tcp") -> int:
+    """The port of a service."""
+    return int(site()["services"][service][protocol][0])
+
+
+def fqdn(host: str) -> str:
+    """A host's full name."""
+    return f"{host}.{site()['domain']}"
+
+
+def domain() -> str:
+    """The first of the domains whose mail the site takes."""
+    return str(site()["domains"][0]["name"])
+
+
+def foreign_domain() -> str:
+    """The domain of the rest of the world."""
+    return str(variables()["lab_foreign_domain"])
+
+
+def users() -> list[str]:
+    """Who has a mailbox."""
+    return [str(user["name"]) for user in variables()["site_users"]]
+
+
+def aliases() -> dict[str, list[str]]:
+    """Other names for users, and lists."""
+    out: dict[str, list[str]] = variables()["site_aliases"]
+    return out
+
+
+def behind(name: str) -> set[str]:
+    """The users that a user's or alias's mail goes to."""
+    if name not in aliases():
+        return {name}
+    return set().union(*(behind(target) for target in aliases()[name]))
+
+
+def password(user: str) -> str:
+    """A user's password, as the lab made it."""
+    return (ROOT / ".lab/secrets" / f"user-{user}").read_text().strip()
+
+
+# The hosts that play the parts. The lab has one of each; a prop's part is told by where it stands.
+GATEWAY = group("gateways")[0]
+STORE = group("stores")[0]
+NAMESERVER = group("nameservers")[0]
+COLLECTOR = group("management")[0]
+FIREWALL = group("firewalls")[0]
+ROUTER = group("routers")[0]
+STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()))
+DESK = next(host for host in group("props") if zone(host) == zone(STORE))
+
+
+# -- hosts -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A host of the lab, reached through the container engine: what a test does there needs no network of its own."""
+
+    name: str
+
+    @property
+    def container(self) -> str:
+        """The name of its container."""
+        return f"{variables()['lab_prefix']}-{self.name}"
+
+    @cached_property
+    def host(self) -> Any:
+        """The host as testinfra has it."""
+        return testinfra.get_host(f"docker://{self.container}")
+
+    def run(
+        self, *argv: str, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program there, with `text` as its input."""
+        done = subprocess.run(
+            ["docker", "exec", "-i", "-u", user, self.container, *argv],
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=timeout,
+        )
+        assert not check or done.returncode == 0, f"{self.name}: {' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done
+
+    def sh(self, script: str, user: str = "root") -> str:
+        """Run a shell script there and give its output."""
+        return self.run("sh", "-c", script, user=user).stdout
+
+    def call(self, function: Callable[..., Any], user: str = "root", **arguments: Any) -> Any:
+        """Run one of the functions of `tests.site.away` there."""
+        argv = ["python3", "-c", AWAY, function.__name__]
+        done = self.run(*argv, user=user, text=json.dumps(arguments) + "\n", check=False)
+        assert done.returncode == 0, f"{self.name}: {function.__name__}({arguments}): {done.stderr}"
+        return json.loads(done.stdout)
+
+    @contextmanager
+    def talk(self, function: Callable[..., None], **arguments: Any) -> Iterator[Talk]:
+        """Run a function of `tests.site.away` there that goes on talking."""
+        argv = ["docker", "exec", "-i", self.container, "python3", "-c", AWAY, function.__name__]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            talk = Talk(process)
+            talk.write(arguments)
+            try:
+                yield talk
+            finally:
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait(timeout=30)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """The other end of a function that goes on talking."""
+
+    process: subprocess.Popen[str]
+
+    def write(self, value: Any) -> None:
+        """Say something."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(value) + "\n")
+        self.process.stdin.flush()
+
+    def read(self) -> Any:
+        """Hear the next thing; functions there give up by themselves, so this ends."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the host's end has gone"
+        return json.loads(line)
+
+    def ask(self, value: Any) -> Any:
+        """Say something and hear the answer."""
+        self.write(value)
+        return self.read()
+
+
+# -- waiting, and telling things apart -------------------------------------------------------------------------------
+
+
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found], what: str, deadline: float = 20) -> Found:
+    """Look again until something is there; fail when it is not there by the deadline (seconds)."""
+    end = time.monotonic() + deadline
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, f"{what}: not within {deadline:.0f} seconds"
+        time.sleep(0.1)
+
+
+def token() -> str:
+    """A word that nobody has said before."""
+    return "t" + secrets.token_hex(8)
+
+
+# -- mail ------------------------------------------------------------------------------------------------------------
+
+
+def message(sender: str, recipient: str, word: str) -> str:
+    """A small message that holds a word, with its final dot."""
+    return f"From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: {word}\r\n\r\n{word}\r\n."
+
+
+def letter(sender: str, recipients: Iterable[str], word: str) -> list[str]:
+    """The commands of an SMTP session that sends one message."""
+    to = list(recipients)
+    envelope = [f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{recipient}>" for recipient in to)]
+    return ["EHLO probe.example", *envelope, "DATA", message(sender, to[0], word), "QUIT"]
+
+
+def queue_id(reply: str) -> str:
+    """The queue id in sendmail's reply to a message."""
+    found = re.match(r"250 2\.0\.0 (\S+) Message accepted", reply)
+    assert found, reply
+    return found[1]

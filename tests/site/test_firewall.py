@@ -1,0 +1,186 @@
+"""The firewall and the router in front of it: who reaches what, who does not and where that is written down, under which
+address one is seen, and what outlives a change of the rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.site import away, lab
+
+SMTP, DNS, SSH, SYSLOG, POP = (lab.port(name) for name in ("smtp", "dns", "ssh", "syslog", "pop3"))
+UNUSED = 4444  # a port that no service has
+
+# Who tries, whom, at which port; None for a stranger's own side is the foreign host.
+ALLOWED = [
+    pytest.param(lab.STRANGER, lab.GATEWAY, SMTP, marks=pytest.mark.requirement("NET-2", side="positive")),
+    pytest.param(lab.STRANGER, lab.NAMESERVER, DNS, marks=pytest.mark.requirement("NET-2", side="positive")),
+    pytest.param(lab.GATEWAY, lab.STRANGER, SMTP, marks=pytest.mark.requirement("NET-3", side="positive")),
+    pytest.param(lab.GATEWAY, lab.STRANGER, DNS, marks=pytest.mark.requirement("NET-3", side="positive")),
+    pytest.param(lab.NAMESERVER, lab.STRANGER, DNS, marks=pytest.mark.requirement("NET-3", side="positive")),
+    pytest.param(lab.GATEWAY, lab.STORE, SMTP, marks=pytest.mark.requirement("GW-2", side="positive")),
+    pytest.param(lab.GATEWAY, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("NET-3", side="positive")),
+    pytest.param(lab.NAMESERVER, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("NET-3", side="positive")),
+    pytest.param(lab.DESK, lab.GATEWAY, SMTP, marks=pytest.mark.requirement("NET-4", side="positive")),
+    pytest.param(lab.DESK, lab.NAMESERVER, DNS, marks=pytest.mark.requirement("NET-4", side="positive")),
+    pytest.param(lab.COLLECTOR, lab.GATEWAY, SSH, marks=pytest.mark.requirement("NET-4", side="positive")),
+    pytest.param(lab.COLLECTOR, lab.NAMESERVER, SSH, marks=pytest.mark.requirement("NET-4", side="positive")),
+    pytest.param(lab.COLLECTOR, lab.FIREWALL, SSH, marks=pytest.mark.requirement("OPS-4", side="positive")),
+    pytest.param(lab.FIREWALL, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("OPS-1", side="positive")),
+    pytest.param(lab.ROUTER, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("OPS-1", side="positive")),
+]
+REFUSED = {
+    # into the site
+    lab.STRANGER: [
+        (lab.GATEWAY, SSH),
+        (lab.GATEWAY, POP),
+        (lab.NAMESERVER, SMTP),
+        (lab.NAMESERVER, SSH),
+        (lab.STORE, SMTP),
+        (lab.STORE, POP),
+        (lab.COLLECTOR, SYSLOG),
+        (lab.COLLECTOR, SSH),
+        (lab.FIREWALL, SSH),
+        (lab.FIREWALL, UNUSED),
+    ],
+    # in front of it
+    lab.ROUTER: [(lab.GATEWAY, SSH), (lab.COLLECTOR, SSH), (lab.FIREWALL, SSH), (lab.STORE, SMTP)],
+    # out of the DMZ
+    lab.GATEWAY: [
+        (lab.STRANGER, UNUSED),
+        (lab.STRANGER, SSH),
+        (lab.STORE, POP),
+        (lab.STORE, SSH),
+        (lab.DESK, UNUSED),
+        (lab.FIREWALL, SSH),
+    ],
+    lab.NAMESERVER: [(lab.STRANGER, SMTP), (lab.STORE, SMTP), (lab.STORE, SSH), (lab.FIREWALL, SSH)],
+    # out of the inside
+    lab.DESK: [
+        (lab.STRANGER, SMTP),
+        (lab.STRANGER, DNS),
+        (lab.STRANGER, UNUSED),
+        (lab.GATEWAY, SSH),
+        (lab.NAMESERVER, SSH),
+        (lab.NAMESERVER, UNUSED),
+        (lab.FIREWALL, SSH),
+    ],
+    lab.STORE: [(lab.STRANGER, SMTP), (lab.GATEWAY, SSH)],
+    lab.COLLECTOR: [(lab.STRANGER, SMTP), (lab.STRANGER, SSH)],
+    # from the firewall itself
+    lab.FIREWALL: [(lab.STRANGER, SMTP), (lab.STRANGER, DNS), (lab.STORE, SMTP), (lab.GATEWAY, SSH), (lab.DESK, UNUSED)],
+}
+
+
+def denials(collector: lab.Machine) -> str:
+    """The firewall's latest lines on the collector."""
+    return collector.sh(f"tail -n 1000 {lab.REMOTE_LOGS}/{lab.FIREWALL}/syslog.log | grep 'SRC='")
+
+
+@pytest.mark.parametrize(("start", "target", "port"), ALLOWED)
+def test_a_listed_connection_opens(start: str, target: str, port: int) -> None:
+    (found,) = lab.Machine(start).call(away.probe, targets=[[lab.reach(target, start), port]])
+    assert found["result"] == "open"
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.requirement("NET-2", side="negative")
+@pytest.mark.requirement("NET-3", side="negative")
+@pytest.mark.requirement("NET-4", side="negative")
+@pytest.mark.parametrize("start", REFUSED)
+def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log(
+    start: str, collector: lab.Machine
+) -> None:
+    targets = [[lab.reach(target, start), port] for target, port in REFUSED[start]]
+    found = lab.Machine(start).call(away.probe, targets=targets)
+    assert [entry["result"] for entry in found] == ["silent"] * len(targets), targets
+    # A public address has been translated by the time that the packet is judged.
+    inner = {lab.public(host): lab.address(host) for host in (lab.GATEWAY, lab.NAMESERVER)}
+    patterns = [
+        f"DST={inner.get(address, address)} .*SPT={entry['source_port']} DPT={port} "
+        for (address, port), entry in zip(targets, found, strict=True)
+    ]
+    lab.until(lambda: all(re.search(pattern, denials(collector)) for pattern in patterns), f"lines with {patterns}")
+
+
+@pytest.mark.requirement("NET-5", side="positive")
+def test_the_gateway_sees_a_strangers_own_address(gateway: lab.Machine, stranger: lab.Machine) -> None:
+    with gateway.talk(away.knocks_session, port=SMTP) as witness:
+        assert witness.read() == "ready"
+        (found,) = stranger.call(away.probe, targets=[[lab.public(lab.GATEWAY), SMTP]])
+        assert witness.read() == [lab.address(lab.STRANGER), found["source_port"]]
+
+
+@pytest.mark.requirement("NET-5", side="positive")
+def test_a_foreign_server_sees_the_gateways_public_address(gateway: lab.Machine, stranger: lab.Machine) -> None:
+    with stranger.talk(away.knocks_session, port=SMTP) as witness:
+        assert witness.read() == "ready"
+        (found,) = gateway.call(away.probe, targets=[[lab.address(lab.STRANGER), SMTP]])
+        assert witness.read() == [lab.public(lab.GATEWAY), found["source_port"]]
+
+
+@pytest.mark.requirement("NET-5", side="positive")
+def test_the_world_sees_an_inside_host_under_the_shared_address(collector: lab.Machine, router: lab.Machine) -> None:
+    with router.talk(away.knocks_session, port=SSH) as witness:
+        assert witness.read() == "ready"
+        collector.call(away.probe, targets=[[lab.reach(lab.ROUTER, lab.COLLECTOR), SSH]])
+        source, _port = witness.read()
+    assert source == lab.site()["pat"]["address"] != lab.address(lab.COLLECTOR)
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.requirement("NET-7", side="negative")
+@pytest.mark.parametrize("start", [lab.STRANGER, lab.ROUTER])
+def test_a_forged_inside_source_does_not_reach_the_gateway_where_the_same_packet_under_its_own_does(
+    start: str, gateway: lab.Machine
+) -> None:
+    """Sent in this order over one path: when the honest packet is there, a forged one would have been there before it."""
+    liar = lab.Machine(start)
+    ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
+    with gateway.talk(away.knocks_session, port=SMTP) as witness:
+        assert witness.read() == "ready"
+        for source in (lab.address(lab.DESK), lab.address(lab.STORE), lab.address(lab.NAMESERVER)):
+            liar.call(away.knock, source=source, source_port=40001, **ends)
+        own = lab.address(start, "world" if start == lab.STRANGER else lab.zone(start))
+        liar.call(away.knock, source=own, source_port=40002, **ends)
+        assert witness.read() == [own, 40002]
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+def test_a_forged_source_is_in_the_collectors_log(collector: lab.Machine, router: lab.Machine) -> None:
+    source_port = 40003
+    ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
+    router.call(away.knock, source=lab.address(lab.DESK), source_port=source_port, **ends)
+    pattern = f"SRC={lab.address(lab.DESK)} .*SPT={source_port} "
+    lab.until(lambda: re.search(pattern, denials(collector)), f"a line with {pattern}")
+
+
+@pytest.mark.requirement("NET-1", side="positive")
+@pytest.mark.parametrize("action", ["reload", "restart"])
+def test_an_open_connection_survives_when_the_rules_are_loaded_anew(
+    action: str, firewall: lab.Machine, stranger: lab.Machine
+) -> None:
+    with stranger.talk(away.smtp_session, address=lab.public(lab.GATEWAY), port=SMTP) as session:
+        assert session.read().startswith("220 ")
+        firewall.run("systemctl", action, "nftables")
+        assert session.ask("NOOP").startswith("250 ")
+        assert session.ask("QUIT").startswith("221 ")
+
+
+@pytest.fixture
+def unit_stopped(firewall: lab.Machine) -> Iterator[None]:
+    """The firewall with its unit stopped, for one test."""
+    firewall.run("systemctl", "stop", "nftables")
+    yield
+    firewall.run("systemctl", "start", "nftables")
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.usefixtures("unit_stopped")
+def test_stopping_the_unit_does_not_open_the_site(stranger: lab.Machine) -> None:
+    targets = [[lab.public(lab.GATEWAY), SMTP], [lab.public(lab.GATEWAY), SSH], [lab.address(lab.STORE), SMTP]]
+    found = [entry["result"] for entry in stranger.call(away.probe, targets=targets)]
+    assert found == ["open", "silent", "silent"]
