@@ -14,7 +14,7 @@ description:
     simply run again.
   - A changed policy is applied with C(tripwire --update-policy) in high security mode. It fails where watched files differ
     from the baseline, because those differences would be blessed by it. They have to be accepted first.
-  - Paths that do not exist are left out of the policy, until they appear. A path that is in the policy stays there when it
+  - Paths that do not exist are left out of the policy, until they appear; a warning names those that a run adds. A path that is in the policy stays there when it
     vanishes, so that its absence is reported; it leaves the policy when its removal is accepted.
   - Passphrases go to Tripwire through a pseudo-terminal, never through an argument, the environment or a file. Through a
     plain pipe Tripwire would take the end of input for an empty passphrase.
@@ -315,6 +315,9 @@ class Tripwire:
         if self.module.check_mode:
             self.actions.append("would sign configuration and policy, or take a baseline")
             return diff
+        appeared = sorted(set(policy_paths(policy)) - set(policy_paths(had_policy or policy)))
+        if appeared:
+            self.module.warn(f"Watched from now on, and taken into the baseline as they are: {', '.join(appeared)}")
         self.keys()
         self.sign_config(config, had_config)
         if not os.path.exists(self.database):
