@@ -10,8 +10,8 @@ short_description: Write several small files, whole, in one task
 version_added: 0.1.0
 description:
   - Compares the content, owner, group and mode of each file with what is wanted and replaces those that differ.
-  - For files that no program can check beforehand, such as login banners. Others belong to M(ansible.builtin.template)
-    with its C(validate).
+  - All files are checked, each by the program that reads it, before the first is replaced; one that fails leaves all as
+    they are.
 author: The widgets.mail developers (@widgets)
 options:
   files:
@@ -40,6 +40,9 @@ options:
         description: Octal digits with a leading zero.
         type: str
         default: "0644"
+      validate:
+        description: Command that checks the file before anything is replaced; V(%s) stands for a copy of it. No shell runs it.
+        type: str
 attributes:
   check_mode:
     support: full
@@ -92,13 +95,14 @@ def describe(path: str) -> tuple[str | None, str]:
 
 
 def main() -> None:
-    """Compare all, then write what differs."""
+    """Compare all, check what differs, then write it."""
     row: dict[str, Any] = {
         "path": {"type": "path", "required": True},
         "content": {"type": "str", "required": True},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
         "mode": {"type": "str", "default": "0644"},
+        "validate": {"type": "str"},
     }
     module = AnsibleModule(
         argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": row}},
@@ -127,10 +131,32 @@ def main() -> None:
             diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
             diffs.append({"before": f"{path} {have}\n", "after": f"{path} {wanted}\n"})
+    for want, _uid, _gid in todo:
+        validate(module, want)
     if not module.check_mode:
         for want, uid, gid in todo:
             write(module, want, uid, gid)
     module.exit_json(changed=bool(todo), changes=[want["path"] for want, _, _ in todo], diff=diffs)
+
+
+def validate(module: AnsibleModule, want: dict[str, Any]) -> None:
+    """Have the program that reads a file check a private copy of it."""
+    if not want["validate"]:
+        return
+    if "%s" not in want["validate"]:
+        module.fail_json(msg=f"{want['path']}: validate is {want['validate']!r}: it must hold %s, the file to check")
+    if module.check_mode and not module.get_bin_path(want["validate"].split()[0]):
+        return  # its package would have been installed
+    handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(want["content"])
+        status, out, err = module.run_command(want["validate"] % temporary)
+    finally:
+        os.unlink(temporary)
+    if status != 0:
+        said = (err.strip() or out.strip()).replace(temporary, want["path"])
+        module.fail_json(msg=f"{want['path']} is not sound, no file was replaced. {want['validate'].split()[0]} said: {said}")
 
 
 def write(module: AnsibleModule, want: dict[str, Any], uid: int, gid: int) -> None:
@@ -144,6 +170,8 @@ def write(module: AnsibleModule, want: dict[str, Any], uid: int, gid: int) -> No
             file.write(want["content"])
             os.fchown(file.fileno(), uid, gid)
             os.fchmod(file.fileno(), int(want["mode"], 8))
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(temporary, want["path"])
     except OSError as error:
         os.unlink(temporary)
