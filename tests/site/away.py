@@ -321,7 +321,7 @@ def datagram(address: str, port: int, text: str) -> None:
 
 
 def processes(program: str) -> list[dict[str, Any]]:
-    """All processes of a program (the name that the kernel has for it): user ids and capabilities."""
+    """All processes of a program (the name that the kernel has for it): user ids, capabilities, and whether it can gain more."""
     out = []
     for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -337,6 +337,7 @@ def processes(program: str) -> list[dict[str, Any]]:
                 "pid": int(entry.name),
                 "parent": int(status["PPid"]),
                 "uids": [int(number) for number in status["Uid"].split()],
+                "no_new_privileges": status["NoNewPrivs"] == "1",
                 "capabilities": {key: int(value, 16) for key, value in status.items() if key.startswith("Cap")},
             }
         )

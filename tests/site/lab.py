@@ -196,11 +196,12 @@ class Machine:
         """Run a shell script there and give its output."""
         return self.run("sh", "-c", script, user=user).stdout
 
-    def call(self, function: Callable[..., Any], user: str = "root", **arguments: Any) -> Any:
-        """Run one of the functions of `tests.site.away` there."""
+    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
+        """Run one of the functions of `tests.site.away` there, as root."""
         argv = ["python3", "-c", AWAY, function.__name__]
-        done = self.run(*argv, user=user, text=json.dumps(arguments) + "\n", check=False)
-        assert done.returncode == 0, f"{self.name}: {function.__name__}({arguments}): {done.stderr}"
+        done = self.run(*argv, text=json.dumps(arguments) + "\n", check=False)
+        # Not the arguments: a password may be among them.
+        assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)
 
     @contextmanager

@@ -161,6 +161,8 @@ def test_the_mta_and_its_children_are_never_root_and_can_bind_a_low_port_at_most
     assert any(entry["parent"] in pids for entry in found), "no child serves the open session"
     for entry in found:
         assert 0 not in entry["uids"], entry
+        # A set-user-ID program, were there one, would lend it nothing.
+        assert entry["no_new_privileges"], entry
         assert {key for key, value in entry["capabilities"].items() if value & ~CAP_NET_BIND_SERVICE} == set(), entry
 
 

@@ -1,0 +1,62 @@
+"""Sending and receiving mail as people of the lab do, for the suites that need a message to have arrived."""
+
+from __future__ import annotations
+
+import re
+
+from tests.site import away, lab
+
+STORE = lab.address(lab.STORE)
+POP_PORTS = {"plain": lab.port("pop3"), "tls": lab.port("pop3s")}
+FOREIGNER = f"carol@{lab.foreign_domain()}"
+
+
+def ours(user: str) -> str:
+    """A user's address."""
+    return f"{user}@{lab.domain()}"
+
+
+def send(start: lab.Machine, hop: str, sender: str, recipients: list[str], word: str) -> str:
+    """Hand a message that holds a word to an SMTP server at once; its queue id there. Fails on any reply that refuses."""
+    replies = start.call(away.smtp, address=hop, port=lab.port("smtp"), commands=lab.letter(sender, recipients, word))
+    assert all(reply[:1] in {"2", "3"} for reply in replies), replies
+    return lab.queue_id(replies[-2])
+
+
+def from_the_world(recipients: list[str], word: str, sender: str = FOREIGNER) -> str:
+    """A stranger sends to the site's public address; the queue id at the gateway."""
+    return send(lab.Machine(lab.STRANGER), lab.public(lab.GATEWAY), sender, recipients, word)
+
+
+def from_the_desk(recipients: list[str], word: str, sender: str) -> str:
+    """Somebody inside sends by the store; the queue id there."""
+    return send(lab.Machine(lab.DESK), STORE, sender, recipients, word)
+
+
+def fetched(user: str, word: str, deadline: float = 20) -> str | None:
+    """The message with the word, fetched by POP from somebody's desk and taken away; None where it does not come."""
+    found: str | None = lab.Machine(lab.DESK).call(
+        away.pop_fetch,
+        address=STORE,
+        ports=POP_PORTS,
+        user=user,
+        password=lab.password(user),
+        token=word,
+        deadline=deadline,
+    )
+    return found
+
+
+def arrived_abroad(word: str) -> str:
+    """The text of the foreign mailbox from the message with the word on, once it is there."""
+    name = FOREIGNER.split("@")[0]
+    path = f"/var/mail/{name}"
+    stranger = lab.Machine(lab.STRANGER)
+    text = lab.until(lambda: stranger.run("grep", "-h", "-B40", "-A5", word, path, check=False).stdout, f"{word} in {path}")
+    return re.split(r"(?m)^From ", text)[-1]
+
+
+def hops(text: str) -> list[tuple[str, str]]:
+    """Of each Received line, newest first: who took the message, under which queue id."""
+    unfolded = re.sub(r"\r?\n[ \t]+", " ", text)
+    return re.findall(r"(?m)^Received: .*?\bby (\S+) .*?\bid (\w+)", unfolded)

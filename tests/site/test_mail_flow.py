@@ -1,0 +1,98 @@
+"""Mail through the whole site, both ways, and what happens to it while a server is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.site import lab, mailflow
+
+READER = lab.users()[0]
+
+
+@pytest.mark.requirement("GW-1", side="positive")
+@pytest.mark.requirement("MS-3", side="positive")
+def test_a_strangers_message_is_fetched_by_pop_at_a_desk_and_went_by_gateway_and_store() -> None:
+    word = lab.token()
+    entry = mailflow.from_the_world([mailflow.ours(READER)], word)
+    text = mailflow.fetched(READER, word)
+    assert text is not None
+    path = [host for host, _id in mailflow.hops(text)]
+    assert path[-2:] == [lab.fqdn(lab.STORE), lab.fqdn(lab.GATEWAY)]
+    assert mailflow.hops(text)[-1][1] == entry
+    # The stranger's own address is on record, not the firewall's.
+    assert f"[{lab.address(lab.STRANGER)}]" in text
+
+
+@pytest.mark.requirement("GW-5", side="positive")
+def test_a_message_from_a_desk_arrives_abroad_from_the_gateways_public_address() -> None:
+    word = lab.token()
+    mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
+    text = mailflow.arrived_abroad(word)
+    # Whoever handed it over has the gateway's public address, and nobody else has it.
+    assert f"[{lab.public(lab.GATEWAY)}]" in text
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+def test_mail_that_leaves_names_no_inside_address_and_no_inside_host() -> None:
+    word = lab.token()
+    mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
+    text = mailflow.arrived_abroad(word)
+    hidden = [lab.address(lab.DESK), lab.fqdn(lab.DESK), lab.address(lab.STORE), lab.fqdn(lab.STORE), lab.address(lab.GATEWAY)]
+    assert [name for name in hidden if name in text] == []
+
+
+@pytest.mark.requirement("MS-1", side="positive")
+def test_users_write_to_each_other_without_leaving_the_store() -> None:
+    sender, reader = lab.users()[:2]
+    word = lab.token()
+    mailflow.from_the_desk([mailflow.ours(reader)], word, mailflow.ours(sender))
+    text = mailflow.fetched(reader, word)
+    assert text is not None
+    assert {host for host, _id in mailflow.hops(text)} == {lab.fqdn(lab.STORE)}
+
+
+@pytest.fixture
+def store_away(store: lab.Machine) -> Iterator[None]:
+    """The store's MTA stopped; started again at the latest after the test."""
+    store.run("systemctl", "stop", "sendmail")
+    yield
+    store.run("systemctl", "start", "sendmail")
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.requirement("SM-12", side="negative")
+@pytest.mark.usefixtures("store_away")
+def test_mail_for_a_store_that_is_away_waits_at_the_gateway_and_arrives_once_it_is_back(
+    store: lab.Machine, gateway: lab.Machine
+) -> None:
+    words = [lab.token() for _ in range(3)]
+    # The sender is told that all is well: from_the_world fails on any other reply.
+    entries = [mailflow.from_the_world([mailflow.ours(READER)], word) for word in words]
+    waiting = lab.until(lambda: gateway.sh("sendmail -bp"), "the queue's listing")
+    assert [entry for entry in entries if entry not in waiting] == []
+    store.run("systemctl", "start", "sendmail")
+    gateway.run("sendmail", "-qf")
+    assert [word for word in words if mailflow.fetched(READER, word) is None] == []
+    left = gateway.sh("sendmail -bp")
+    assert [entry for entry in entries if entry in left] == []
+
+
+@pytest.fixture
+def gateway_away(gateway: lab.Machine) -> Iterator[None]:
+    """The gateway's MTA stopped; started again at the latest after the test."""
+    gateway.run("systemctl", "stop", "sendmail")
+    yield
+    gateway.run("systemctl", "start", "sendmail")
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.usefixtures("gateway_away")
+def test_mail_that_leaves_waits_at_the_store_while_the_gateway_is_away(store: lab.Machine, gateway: lab.Machine) -> None:
+    word = lab.token()
+    entry = mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
+    assert entry in store.sh("sendmail -bp -Am")
+    gateway.run("systemctl", "start", "sendmail")
+    store.run("sendmail", "-Am", "-qf")
+    mailflow.arrived_abroad(word)
