@@ -146,7 +146,9 @@ def bootstrap(codename: str, base: str, mirror: str, note: Callable[[str], None]
                 check=False,
             )
         if done.returncode or tar.returncode:
-            raise LabError(f"docker import of {base} failed: {done.stderr.strip()} Is the disk full? Put it right and run this again.")
+            raise LabError(
+                f"docker import of {base} failed: {done.stderr.strip()} Is the disk full? Put it right and run this again."
+            )
     finally:
         shutil.rmtree(target, ignore_errors=True)
 
@@ -160,7 +162,9 @@ def wanted_sets(release: str) -> list[list[str]]:
     """Derive the pool from the roles and the props as they stand now."""
     output = answer([str(VENV / "bin/python"), "-c", READ_ROLES, str(ROOT / "roles")])
     if output is None:
-        raise LabError("The package lists in roles/*/vars/main.yml cannot be read; `make lint` tells which file is not sound YAML.")
+        raise LabError(
+            "The package lists in roles/*/vars/main.yml cannot be read; `make lint` tells which file is not sound YAML."
+        )
     props = json.loads((ROOT / "lab/props/packages.json").read_text(encoding="utf-8"))
     return package_sets(json.loads(output), props, release)
 
@@ -183,7 +187,9 @@ def ensure(release: str, note: Callable[[str], None]) -> str:
 
     sets = "".join(" ".join(packages) + "\n" for packages in wanted_sets(release))
     sources = [path for path in sorted(IMAGE_SOURCES.rglob("*")) if path.is_file()]
-    wanted = digest(base_id, sets, *(f"{path.relative_to(IMAGE_SOURCES)}\n{path.read_text(encoding='utf-8')}" for path in sources))
+    wanted = digest(
+        base_id, sets, *(f"{path.relative_to(IMAGE_SOURCES)}\n{path.read_text(encoding='utf-8')}" for path in sources)
+    )
     label = f'{{{{index .Config.Labels "{LABEL}.hash"}}}} {{{{index .Config.Labels "{LABEL}.pool"}}}}'
     state = (answer(["docker", "image", "inspect", "--format", label, name]) or "").split(" ")
     if state[0] == wanted:
@@ -228,7 +234,9 @@ def build(
 
 def pool_size(name: str) -> str:
     """Count the packages of an image's pool, from the record of its build."""
-    answered = answer(["docker", "run", "--rm", "--network=none", "--entrypoint=/bin/sh", name, "-c", "ls /opt/lab/pool/*.deb | wc -l"])
+    answered = answer(
+        ["docker", "run", "--rm", "--network=none", "--entrypoint=/bin/sh", name, "-c", "ls /opt/lab/pool/*.deb | wc -l"]
+    )
     return answered or "?"
 
 
@@ -243,5 +251,3 @@ def remove_all(note: Callable[[str], None]) -> int:
         note(f"removing image {identity[7:19]}")
         run(["docker", "rmi", "--force", identity], "destroy", doing=f"Removing image {identity}", append=True)
     return len(unique)
-
-

@@ -98,7 +98,9 @@ def apt_install(packages: list[str], log: str, why: str) -> None:
     """Install Debian packages on this machine; only root may, anybody else is told what is missing."""
     names = " ".join(packages)
     if not is_root():
-        raise LabError(f"{why} needs the Debian package(s) {names}. Install them as root (apt-get install {names}) and run this again.")
+        raise LabError(
+            f"{why} needs the Debian package(s) {names}. Install them as root (apt-get install {names}) and run this again."
+        )
     apt = ["apt-get", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"]
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     advice = "Check that this machine reaches its package mirror (apt-get update), then run this again."

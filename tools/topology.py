@@ -47,7 +47,7 @@ def box(x: float, y: float, title: str, lines: list[str], fill: str = "#fff") ->
 
 def draw(site: dict[str, Any]) -> str:
     """The picture: one band a zone from outside to inside, joining hosts on the lines between bands."""
-    zones = sorted(site["zones"], key=lambda name: (site["zones"][name].get("level", -1)))
+    zones = sorted(site["zones"], key=lambda name: site["zones"][name].get("level", -1))
     middle = {name: TOP + i * (ZONE_HEIGHT + GAP) + ZONE_HEIGHT / 2 for i, name in enumerate(zones)}
     height = TOP + len(zones) * (ZONE_HEIGHT + GAP) - GAP + 40
     out = [
@@ -80,9 +80,7 @@ def draw(site: dict[str, Any]) -> str:
             out.append(text(x + 45, middle[zone] + 4, address, size=11))
         out.append(box(x, y, name, [" - ".join(feet)], fill="#ddd"))
     for zone in zones:
-        single = [
-            (name, host) for name, host in site["hosts"].items() if list(host["interfaces"]) == [zone]
-        ]
+        single = [(name, host) for name, host in site["hosts"].items() if list(host["interfaces"]) == [zone]]
         for i, (name, host) in enumerate(single):
             lines = [host["interfaces"][zone]["address"]]
             if "public" in host:

@@ -74,9 +74,7 @@ def _public(site: Site, host: str, role: str) -> str:
         raise AnsibleFilterError(f"dns_zones: {role} {host!r} is not a host of site_hosts")
     public = site["hosts"][host].get("public")
     if not public:
-        raise AnsibleFilterError(
-            f"dns_zones: {role} {host!r} has no public address in site_hosts, and the world must find it"
-        )
+        raise AnsibleFilterError(f"dns_zones: {role} {host!r} has no public address in site_hosts, and the world must find it")
     return str(public)
 
 
@@ -183,9 +181,7 @@ def dns_zones(
                     f"dns_zones: record {extra['name']!r} is for {extra['zone']!r}, which is none of {', '.join(data)}"
                 )
             if view in extra.get("views", VIEWS):
-                data[extra["zone"]].append(
-                    {key: extra[key] for key in ("name", "type", "value", "ttl") if key in extra}
-                )
+                data[extra["zone"]].append({key: extra[key] for key in ("name", "type", "value", "ttl") if key in extra})
         common = {"mname": fqdn(nameservers[0], domain), "rname": f"{contact}.{domain}.", "ttl": ttl}
         out += [{"name": name, "views": [view], **common, "records": rows} for name, rows in data.items()]
     return out
@@ -277,9 +273,7 @@ def dns_zone_text(zone: Zone) -> str:
     for record in zone["records"]:
         value = _text(str(record["value"])) if record["type"] == "TXT" else record["value"]
         lines.append(
-            " ".join(
-                str(part) for part in (record["name"], record.get("ttl", ""), "IN", record["type"], value) if part != ""
-            )
+            " ".join(str(part) for part in (record["name"], record.get("ttl", ""), "IN", record["type"], value) if part != "")
         )
     return "\n".join(lines) + "\n"
 

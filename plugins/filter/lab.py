@@ -65,7 +65,9 @@ def lab_conflicts(
         if (other.get("Labels") or {}).get(LABEL):
             continue
         if name in wanted:
-            errors.append(f"A network {name} exists that the lab did not make; remove it (docker network rm {name}) or set another lab_prefix.")
+            errors.append(
+                f"A network {name} exists that the lab did not make; remove it (docker network rm {name}) or set another lab_prefix."
+            )
         for config in (other.get("IPAM") or {}).get("Config") or []:
             for mine, subnet in wanted.items():
                 taken = ipaddress.ip_network(config["Subnet"])
@@ -78,7 +80,9 @@ def lab_conflicts(
     for container in engine["containers"]:
         for name in (given.lstrip("/") for given in container["Names"]):
             if name in names and not (container.get("Labels") or {}).get(LABEL):
-                errors.append(f"A container {name} exists that the lab did not make; remove it (docker rm -f {name}) or set another lab_prefix.")
+                errors.append(
+                    f"A container {name} exists that the lab did not make; remove it (docker rm -f {name}) or set another lab_prefix."
+                )
     return errors
 
 

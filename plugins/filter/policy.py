@@ -123,9 +123,7 @@ def policy_rules(site: Site) -> list[dict[str, Any]]:
     return rules
 
 
-def _rule_ends(
-    site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]
-) -> dict[str, Any] | None:
+def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any] | None:
     """Chain, interfaces and addresses of one pair of ends; None where the pair does not touch the firewall."""
 
     def zone_of(end: tuple[str, str]) -> str:
@@ -337,8 +335,7 @@ def _zone_errors(site: Site) -> list[str]:
             networks[name] = ipaddress.ip_network(zone["network"])
         except (KeyError, ValueError, TypeError):
             errors.append(
-                f"{where}.network is {zone.get('network')!r}: it must be a network such as 10.1.1.0/24, "
-                "with no host bits set."
+                f"{where}.network is {zone.get('network')!r}: it must be a network such as 10.1.1.0/24, with no host bits set."
             )
         level = zone.get("level")
         if level is None:
@@ -390,9 +387,7 @@ def _host_errors(site: Site) -> list[str]:
             if _in_network(interface.get("address"), network):
                 claim(addresses, str(interface["address"]), f"{where}.address", "addresses")
             else:
-                errors.append(
-                    f"{where}.address is {interface.get('address')!r}: it must be a host address inside {network}."
-                )
+                errors.append(f"{where}.address is {interface.get('address')!r}: it must be a host address inside {network}.")
             mac = interface.get("mac")
             if mac is not None and not MAC.match(str(mac)):
                 errors.append(f"{where}.mac is {mac!r}: it must be like 02:00:0a:01:01:0b, in lower case.")
@@ -471,9 +466,7 @@ def _flow_errors(site: Site) -> list[str]:
         for key in ("from", "to"):
             for end in as_list(flow[key]):
                 if end not in ends:
-                    errors.append(
-                        f"{where}: {key} names '{end}', which is no zone or host; allowed are {_among(ends)}."
-                    )
+                    errors.append(f"{where}: {key} names '{end}', which is no zone or host; allowed are {_among(ends)}.")
                 elif end in site["zones"] and site["zones"][end].get("level") is None:
                     errors.append(
                         f"{where}: {key} names '{end}', a zone without a level, which is no interface of the "

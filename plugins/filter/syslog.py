@@ -21,7 +21,7 @@ SEVERITIES = {"emerg", "alert", "crit", "err", "warning", "notice", "info", "deb
 def is_address(value: Any) -> bool:
     """Whether a value is a single address in its shortest form, the only form that rsyslog compares equal."""
     try:
-        return str(ipaddress.ip_address(value)) == value
+        return bool(str(ipaddress.ip_address(value)) == value)
     except ValueError:
         return False
 

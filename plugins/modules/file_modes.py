@@ -196,9 +196,7 @@ def wanted_mode(mode: str | None, current: os.stat_result | None) -> int:
     return bits
 
 
-def plan_entry(
-    entry: dict[str, Any], check_mode: bool, made: Collection[str] = ()
-) -> tuple[Change | None, str | None, bool]:
+def plan_entry(entry: dict[str, Any], check_mode: bool, made: Collection[str] = ()) -> tuple[Change | None, str | None, bool]:
     """What one row asks for: the change or None, what is wrong with it or None, whether its path is missing.
 
     `made` are the directories that rows above it make.
@@ -321,8 +319,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(rows),
         changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)}
-            for what, before, after in rows
+            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
         ],
         missing=missing,
         diff=statoverride.diff_of(rows),

@@ -165,9 +165,7 @@ def refusal(account: dict[str, Any], found: Found | None, first_uid: int) -> str
         return f"pop3_users: {name!r} can log in here (shell {found.shell}), and an account is for mail or for work"
     wanted = account.get("uid")
     if wanted is not None and wanted != found.uid:
-        return (
-            f"pop3_users: {name!r} has uid {found.uid}, not {wanted}; mail on disk belongs to the number, so it stays"
-        )
+        return f"pop3_users: {name!r} has uid {found.uid}, not {wanted}; mail on disk belongs to the number, so it stays"
     return None
 
 

@@ -312,9 +312,7 @@ class Configuration:
             self.module.fail_json(msg=f"{problem}. The configuration in {self.live} was left as it is.")
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
-        self.module.exit_json(
-            changed=bool(changed or removed or make_directory), files=changed + removed, diff=diff
-        )
+        self.module.exit_json(changed=bool(changed or removed or make_directory), files=changed + removed, diff=diff)
 
 
 def main() -> None:

@@ -130,9 +130,7 @@ def divide(
     """The files that keep their bits with the reason, and the others with what they are and should be."""
     kept = {path: allowed[path] for path in sorted(found) if path in allowed}
     lose = {
-        path: (have, have._replace(mode=have.mode & ~SET_ID))
-        for path, have in sorted(found.items())
-        if path not in allowed
+        path: (have, have._replace(mode=have.mode & ~SET_ID)) for path, have in sorted(found.items()) if path not in allowed
     }
     return kept, lose
 
@@ -191,9 +189,7 @@ def main() -> None:
     if lose:
         names = statoverride.names_to_override(module.run_command, lose)
         packaged = statoverride.owned(module.run_command, [name for both in names.values() for name in both])
-        want = {
-            name: lose[path][1] for path, both in names.items() if any(n in packaged for n in both) for name in both
-        }
+        want = {name: lose[path][1] for path, both in names.items() if any(n in packaged for n in both) for name in both}
         overrides = statoverride.missing(statoverride.listed(module.run_command), want)
     rows: list[tuple[str, Override | None, Override]] = [(path, *both) for path, both in lose.items()]
     rows += [(f"statoverride {path}", before, after) for path, before, after in overrides]
@@ -213,8 +209,7 @@ def main() -> None:
         found=sorted(found),
         kept=[{"path": path, "mode": str(found[path]), "reason": why} for path, why in kept.items()],
         changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)}
-            for what, before, after in rows
+            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
         ],
         diff=statoverride.diff_of(rows),
     )

@@ -33,9 +33,7 @@ def me(tmp_path: Path) -> dict[str, str]:
     return {"owner": file_modes.user_name(made.st_uid), "group": file_modes.group_name(made.st_gid)}
 
 
-def test_what_differs_is_put_right_and_then_nothing_is_left_to_do(
-    capsys: Any, tmp_path: Path, me: dict[str, str]
-) -> None:
+def test_what_differs_is_put_right_and_then_nothing_is_left_to_do(capsys: Any, tmp_path: Path, me: dict[str, str]) -> None:
     (tmp_path / "wide").touch(0o666)
     (tmp_path / "right").touch(0o600)
     (tmp_path / "wide").chmod(0o666)
@@ -79,7 +77,7 @@ def test_bits_are_taken_away_and_a_stricter_mode_stays(capsys: Any, tmp_path: Pa
 
 
 def test_directories_are_made_parents_in_the_same_table_first(capsys: Any, tmp_path: Path) -> None:
-    table = [
+    table: list[dict[str, Any]] = [
         {"path": str(tmp_path / "a"), "mode": "0750", "state": "directory"},
         {"path": str(tmp_path / "a/b"), "mode": "0700", "state": "directory"},
         {"path": str(tmp_path / "c"), "mode": "0700", "state": "directory", "missing_ok": True},

@@ -73,9 +73,7 @@ def test_wrappers_name_clients_as_the_host_sees_them(site: dict[str, Any]) -> No
 
 
 def test_names_are_those_of_the_hosts_asked_for(site: dict[str, Any]) -> None:
-    assert policy.policy_names(site, ["smtp1"]) == [
-        {"address": "10.1.1.11", "names": ["smtp1.widgets.example", "smtp1"]}
-    ]
+    assert policy.policy_names(site, ["smtp1"]) == [{"address": "10.1.1.11", "names": ["smtp1.widgets.example", "smtp1"]}]
     assert policy.policy_known_as(site, ["smtp1"]) == {"smtp1": ["smtp1.widgets.example", "10.1.1.11"]}
 
 
@@ -143,9 +141,7 @@ WRONG: list[tuple[str, Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("path", "value", "words"), WRONG, ids=[f"{path}={value}"[:60] for path, value, _ in WRONG])
-def test_a_wrong_entry_is_named_with_what_is_allowed(
-    site: dict[str, Any], path: str, value: Any, words: list[str]
-) -> None:
+def test_a_wrong_entry_is_named_with_what_is_allowed(site: dict[str, Any], path: str, value: Any, words: list[str]) -> None:
     *parents, last = path.split(".")
     place: Any = site
     for key in parents:

@@ -24,7 +24,10 @@ def test_a_salt_stays_the_same_and_differs_between_users_and_sites() -> None:
 
 
 def test_a_password_becomes_the_same_hash_each_time_and_is_not_handed_on() -> None:
-    users = [{"name": "alice", "password": "secret", "uid": None}, {"name": "bob", "password_hash": HASH, "uid": 1010}]
+    users: list[dict[str, Any]] = [
+        {"name": "alice", "password": "secret", "uid": None},
+        {"name": "bob", "password_hash": HASH, "uid": 1010},
+    ]
     first, second = pop3.pop3_accounts(users, "store"), pop3.pop3_accounts(users, "store")
     assert first == second
     assert first[0]["password"].startswith(f"$6$rounds=20000${pop3.pop3_salt('store', 'alice')}$")

@@ -9,7 +9,7 @@ from ansible_collections.widgets.mail.plugins.filter import sendmail
 
 from tests.unit.inventory import lab_site
 
-USERS = [{"name": "alice"}, {"name": "bob", "domains": ["b.example"]}]
+USERS: list[dict[str, Any]] = [{"name": "alice"}, {"name": "bob", "domains": ["b.example"]}]
 ALIASES: dict[str, Any] = {"postmaster": ["alice"], "abuse": ["postmaster"]}
 DOMAINS = ["a.example", "b.example"]
 

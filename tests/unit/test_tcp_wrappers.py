@@ -23,9 +23,7 @@ def test_notation(client: str, line: str) -> None:
     assert wrappers.tcp_wrappers_client(client) == line
 
 
-@pytest.mark.parametrize(
-    "client", ["", "any", "mail.widgets.example", ".widgets.example", "10.1.0.24/24", "10.1.0.", "a: ALL"]
-)
+@pytest.mark.parametrize("client", ["", "any", "mail.widgets.example", ".widgets.example", "10.1.0.24/24", "10.1.0.", "a: ALL"])
 def test_names_and_half_networks_are_refused(client: str) -> None:
     with pytest.raises(ValueError, match="is no address, no network and not ALL"):
         wrappers.tcp_wrappers_client(client)

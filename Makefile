@@ -1,0 +1,29 @@
+# The commands people type. DEBIAN=12 or DEBIAN=13 chooses the release of the hosts; the inventory's lab_release otherwise.
+LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
+
+.DEFAULT_GOAL = help
+.PHONY: help site up test lint unit molecule destroy
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+site:  ## the whole site in containers, with mail through it both ways
+	@$(LAB) site
+
+up:  ## its hosts, bare, for trying things by hand
+	@$(LAB) up
+
+test:  ## lint, unit tests, molecule test: what CI runs
+	@$(LAB) test
+
+lint:  ## the first part of it
+	@$(LAB) test lint
+
+unit:  ## the second
+	@$(LAB) test unit
+
+molecule:  ## the third
+	@$(LAB) test molecule
+
+destroy:  ## remove every container, network and image that was made here
+	@$(LAB) destroy

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""The lab: the whole site in containers. The Makefile calls this; `lab.py --help` lists the commands.
+
+Only the standard library is used here: the first step makes the environment that has everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import engine
+import environment
+import images
+import mail
+import playbook
+from report import Steps
+from shell import ROOT, VENV, LabError, run
+
+USER = "alice"
+RELEASE = re.compile(r'^lab_release:\s*"?(\d+)"?', re.MULTILINE)
+
+
+def release_of(arguments: argparse.Namespace) -> str:
+    """The Debian release that was asked for, or else the inventory's."""
+    if arguments.debian:
+        return str(arguments.debian)
+    match = RELEASE.search((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8"))
+    if not match:
+        raise LabError('inventories/lab/group_vars/all/lab.yml has no line `lab_release: "12"`.')
+    return match[1]
+
+
+def extra(arguments: argparse.Namespace) -> dict[str, str]:
+    """Variables that every playbook of this run gets."""
+    return {"lab_release": release_of(arguments)}
+
+
+def prepare(steps: Steps, arguments: argparse.Namespace) -> None:
+    """What all commands need: environment, engine, image."""
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    with steps.step("engine") as (note, result):
+        result.append(engine.ensure(note))
+    with steps.step("images") as (note, result):
+        result.append(images.ensure(release_of(arguments), note))
+
+
+def hosts(steps: Steps, arguments: argparse.Namespace) -> None:
+    """Containers and props."""
+    with steps.step("hosts") as (note, result):
+        playbook.play("playbooks/lab/create.yml", "create", "Making networks and containers", note, extra(arguments))
+        playbook.play("playbooks/lab/prepare.yml", "prepare", "Setting up the hosts around the site", note, extra(arguments))
+        result.append(" ".join(sorted(playbook.inventory()["_meta"]["hostvars"])))
+
+
+def site(arguments: argparse.Namespace) -> int:
+    """The whole site, and mail through it."""
+    steps = Steps(6)
+    prepare(steps, arguments)
+    hosts(steps, arguments)
+    with steps.step("site.yml") as (note, result):
+        result.append(str(playbook.play("site.yml", "site", "site.yml", note, extra(arguments))))
+    with steps.step("mail") as (note, result):
+        lab = mail.Lab(playbook.inventory())
+        note("in")
+        result.append(mail.deliver_in(lab, USER))
+        note("out")
+        result.append(mail.deliver_out(lab, USER))
+    steps.table("Where the time went (tasks of site.yml: the end of .lab/log/site.log)")
+    return 0
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """The hosts, bare."""
+    steps = Steps(4)
+    prepare(steps, arguments)
+    hosts(steps, arguments)
+    return 0
+
+
+def image(arguments: argparse.Namespace) -> int:
+    """The image alone; molecule asks for it."""
+    print(images.ensure(release_of(arguments), lambda _: None))
+    return 0
+
+
+def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
+    """Names and commands of the parts of `make test`."""
+    python = ["lab", "plugins", "tests", "tools"]
+    every = {
+        "lint": [
+            ["ansible-lint", "--offline", "--profile", "production"],
+            ["yamllint", "--strict", "."],
+            ["ruff", "check", *python],
+            ["ruff", "format", "--check", *python],
+            ["mypy"],
+        ],
+        "unit": [["pytest", "-q", "tests/unit"]],
+        "molecule": [["molecule", "test"]],
+    }
+    return [(name, every[name]) for name in wanted]
+
+
+def test(arguments: argparse.Namespace) -> int:
+    """Lint, unit tests, molecule: all of it is run, the first failure is remembered."""
+    parts = checks(arguments.parts or ["lint", "unit", "molecule"])
+    needs_lab = any(name == "molecule" for name, _ in parts)
+    steps = Steps(len(parts) + (3 if needs_lab else 1))
+    if needs_lab:
+        prepare(steps, arguments)
+    else:
+        with steps.step("environment") as (note, result):
+            result.append(environment.ensure(note))
+    failed = []
+    for name, commands in parts:
+        with steps.step(name) as (_, result):
+            bad = [command for command in commands if not streamed(command, release_of(arguments))]
+            failed += bad
+            result.append("failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed")
+    steps.table("Where the time went")
+    return 1 if failed else 0
+
+
+def streamed(command: list[str], release: str) -> bool:
+    """Run one check with its output on the terminal; whether it passed."""
+    print(f"$ {' '.join(command)}", flush=True)
+    env = {**environment.environment(), "LAB_RELEASE": release}
+    if sys.stdout.isatty():
+        env.pop("ANSIBLE_FORCE_COLOR")
+    try:
+        return (
+            subprocess.run(
+                [VENV / "bin" / command[0], *command[1:]], cwd=ROOT, env={**base_environment(), **env}, check=False
+            ).returncode
+            == 0
+        )
+    except FileNotFoundError as error:
+        raise LabError(f"{command[0]} is not in .venv; remove .venv and run this again.") from error
+
+
+def base_environment() -> dict[str, str]:
+    """The environment we were started with, less what would make pytest or ansible read other settings."""
+    import os
+
+    drop = {"ANSIBLE_CONFIG", "ANSIBLE_INVENTORY", "PYTEST_ADDOPTS"}
+    return {key: value for key, value in os.environ.items() if key not in drop}
+
+
+def destroy(arguments: argparse.Namespace) -> int:
+    """Containers, networks and images that we made, and the engine if we started it."""
+    steps = Steps(3)
+    with steps.step("hosts") as (note, result):
+        result.append(remove_hosts(note))
+    with steps.step("images") as (note, result):
+        result.append(f"{images.remove_all(note)} removed" if engine.version() else "no engine, nothing to remove")
+    with steps.step("engine") as (note, result):
+        result.append(engine.stop())
+    return 0
+
+
+def remove_hosts(note: Callable[[str], None]) -> str:
+    """Containers and networks with our label."""
+    if not engine.version():
+        return "no engine, nothing to remove"
+    removed = 0
+    for kind, listing, removal in (
+        ("container", ["docker", "ps", "--all"], ["docker", "rm", "--force", "--volumes"]),
+        ("network", ["docker", "network", "ls"], ["docker", "network", "rm"]),
+    ):
+        found = run(
+            [*listing, "--quiet", "--filter", f"label={images.LABEL}=true"],
+            "destroy",
+            doing=f"Listing our {kind}s",
+            append=True,
+        )
+        for identity in found.split():
+            note(f"removing {kind} {identity}")
+            run([*removal, identity], "destroy", doing=f"Removing {kind} {identity}", append=True)
+            removed += 1
+    return f"{removed} containers and networks removed"
+
+
+def stop_engine(arguments: argparse.Namespace) -> int:
+    """The engine, if we started it."""
+    print(f"engine: {engine.stop()}")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="lab.py", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "--debian", choices=sorted(images.CODENAMES), help="release of the hosts; the inventory's lab_release otherwise"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, function, text in (
+        ("site", site, "build the whole site and send mail through it"),
+        ("up", up, "make the hosts, bare"),
+        ("image", image, "make the image"),
+        ("test", test, "lint, unit tests, molecule"),
+        ("destroy", destroy, "remove all that was made"),
+        ("stop-engine", stop_engine, "stop the engine if it was started here"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(function=function)
+        if function is test:
+            command.add_argument("parts", nargs="*", choices=[[], "lint", "unit", "molecule"], help="only these parts")
+    arguments = parser.parse_args()
+    try:
+        return int(arguments.function(arguments))
+    except LabError as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was done stays; run it again to go on.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
