@@ -1,0 +1,51 @@
+"""What the lab reads from programs' output: recaps of playbooks, the way of a message."""
+
+from __future__ import annotations
+
+import mail
+import playbook
+
+RECAP = """
+PLAY RECAP *********************************************************************
+fw                         : ok=50   changed=40   unreachable=0    failed=0    skipped=9    rescued=0    ignored=0
+smtp1                      : ok=61   changed=2    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0
+"""
+
+
+def test_a_recap_is_summed_up() -> None:
+    assert playbook.recap(RECAP) == (2, 61, 42)
+
+
+def test_a_run_that_changed_nothing_says_so() -> None:
+    assert "nothing changed" in str(playbook.recap("fw : ok=50   changed=0    unreachable=0    failed=0"))
+
+
+def test_tasks_and_handlers_are_announced() -> None:
+    assert (
+        playbook.task_of("TASK [widgets.mail.base : Install the packages] ****") == "widgets.mail.base : Install the packages"
+    )
+    assert playbook.task_of("RUNNING HANDLER [Reload named] ***") == "Reload named"
+    assert playbook.task_of("ok: [fw]") is None
+
+
+ID = "<1@elsewhere.example>"
+GATEWAY = (
+    "2026-11-24T09:49:25.119548+00:00 smtp1 sm-mta[7396]: 6AO9nPxD007396: from=<carol@elsewhere.example>, size=106, class=0, "
+    f"nrcpts=1, msgid={ID}, proto=ESMTP, daemon=MTA, relay=internet.elsewhere.example [198.18.0.10]\n"
+    "2026-11-24T09:49:25.174369+00:00 smtp1 sm-mta[7398]: 6AO9nPxD007396: to=<alice@widgets.example>, delay=00:00:00, "
+    "mailer=esmtp, relay=[10.1.0.25] [10.1.0.25], dsn=2.0.0, stat=Sent (6AO9nPcA012172 Message accepted for delivery)\n"
+    "2026-11-24T09:49:26.174369+00:00 smtp1 sm-mta[7399]: 6AO9nPxE007399: from=<x@y.example>, msgid=<2@y.example>, proto=ESMTP\n"
+)
+STORE = (
+    "2026-11-24T09:49:25.168000+00:00 mail sm-mta[12172]: 6AO9nPcA012172: from=<carol@elsewhere.example>, size=306, class=0, "
+    f"nrcpts=1, msgid={ID}, proto=ESMTP, daemon=MTA, relay=smtp1.widgets.example [10.1.1.11]\n"
+)
+
+
+def test_the_way_of_a_message_is_in_order_of_time_whatever_the_order_of_the_logs() -> None:
+    way = mail.hops({"mail": STORE, "smtp1": GATEWAY}, ID)
+    assert [(hop.host, hop.queue_id) for hop in way] == [("smtp1", "6AO9nPxD007396"), ("mail", "6AO9nPcA012172")]
+
+
+def test_a_message_that_no_server_saw_has_no_way() -> None:
+    assert mail.hops({"mail": STORE, "smtp1": GATEWAY}, "<3@elsewhere.example>") == []
