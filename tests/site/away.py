@@ -151,9 +151,7 @@ def pop_login(address: str, ports: dict[str, int], security: str, user: str, pas
             pop.quit()
 
 
-def pop_fetch(
-    address: str, ports: dict[str, int], user: str, password: str, token: str, deadline: float
-) -> str | None:
+def pop_fetch(address: str, ports: dict[str, int], user: str, password: str, token: str, deadline: float) -> str | None:
     """The message that holds the token, taken out of the mailbox; None where it has not come by the deadline (seconds)."""
     end = time.monotonic() + deadline
     while True:
@@ -243,7 +241,7 @@ def _exchange(server: str, port: int, packet: bytes, tcp: bool) -> bytes:
 
 def dns(server: str, port: int, questions: list[list[str]], tcp: bool = False) -> list[dict[str, Any]]:
     """Ask each [name, type], or [name, type, "CH"], with recursion desired. `code` is SILENT where no answer comes."""
-    out = []
+    out: list[dict[str, Any]] = []
     for question in questions:
         name, kind = question[0], question[1]
         number = int.from_bytes(os.urandom(2), "big")
@@ -278,7 +276,7 @@ def dns(server: str, port: int, questions: list[list[str]], tcp: bool = False) -
 
 def _sum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-# The filters are imported under the collection's name; molecule starts pytest elsewhere, so the path is set here.
-COLLECTIONS = str(Path(__file__).parents[2] / "collections")
-if COLLECTIONS not in sys.path:
-    sys.path.insert(0, COLLECTIONS)
-
-from tests.site import lab  # noqa: E402  (needs the path above)
+from tests.site import lab
 
 
 def pytest_configure(config: pytest.Config) -> None:

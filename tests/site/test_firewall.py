@@ -91,10 +91,8 @@ def test_a_listed_connection_opens(start: str, target: str, port: int) -> None:
 @pytest.mark.requirement("NET-3", side="negative")
 @pytest.mark.requirement("NET-4", side="negative")
 @pytest.mark.parametrize("start", REFUSED)
-def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log(
-    start: str, collector: lab.Machine
-) -> None:
-    targets = [[lab.reach(target, start), port] for target, port in REFUSED[start]]
+def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log(start: str, collector: lab.Machine) -> None:
+    targets = [(lab.reach(target, start), port) for target, port in REFUSED[start]]
     found = lab.Machine(start).call(away.probe, targets=targets)
     assert [entry["result"] for entry in found] == ["silent"] * len(targets), targets
     # A public address has been translated by the time that the packet is judged.

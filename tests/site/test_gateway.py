@@ -99,7 +99,9 @@ def test_postmaster_is_known_without_a_domain_and_at_the_gateways_own_name(dialo
 
 
 @pytest.mark.requirement("SM-15", side="negative")
-@pytest.mark.parametrize("command", [f"VRFY {ALICE}", f"VRFY {ALICE}@{DOMAIN}", "EXPN staff", f"ETRN {DOMAIN}", "VERB", "DEBUG"])
+@pytest.mark.parametrize(
+    "command", [f"VRFY {ALICE}", f"VRFY {ALICE}@{DOMAIN}", "EXPN staff", f"ETRN {DOMAIN}", "VERB", "DEBUG"]
+)
 def test_questions_about_users_and_queues_are_not_answered(command: str, dialogue: Dialogue) -> None:
     (reply,) = dialogue([command])
     assert ALICE not in reply.lower()

@@ -1,0 +1,125 @@
+"""Names: what the world learns from the site's name server, what it does not, and what the inside gets."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+from tests.site import away, lab
+
+DOMAIN = lab.domain()
+PUBLIC = [host for host, entry in lab.site()["hosts"].items() if "public" in entry]
+HIDDEN = [host for host in lab.group("site") if host not in PUBLIC]
+INSIDE = [host for host in lab.group("site") if lab.zone(host) != policy.open_zone(lab.site())]
+
+
+def reverse(address: str) -> str:
+    """The name under which an address has its PTR record."""
+    return ipaddress.ip_address(address).reverse_pointer
+
+
+def outside(machine: lab.Machine, *questions: list[str], tcp: bool = False) -> list[dict[str, Any]]:
+    """Ask the site's name server at its public address."""
+    server = lab.public(lab.NAMESERVER)
+    out: list[dict[str, Any]] = machine.call(away.dns, server=server, port=lab.port("dns"), questions=list(questions), tcp=tcp)
+    return out
+
+
+def inside(machine: lab.Machine, *questions: list[str], tcp: bool = False) -> list[dict[str, Any]]:
+    """Ask the site's name server at its own address."""
+    server = lab.address(lab.NAMESERVER)
+    out: list[dict[str, Any]] = machine.call(away.dns, server=server, port=lab.port("dns"), questions=list(questions), tcp=tcp)
+    return out
+
+
+def values(answer: dict[str, Any]) -> list[str]:
+    """What an answer says, without the names."""
+    assert answer["code"] == "NOERROR", answer
+    return sorted(value for _name, _kind, value in answer["answer"])
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_the_world_learns_who_takes_the_domains_mail_and_where(tcp: bool, stranger: lab.Machine) -> None:
+    mx, ns, *hosts = outside(stranger, [DOMAIN, "MX"], [DOMAIN, "NS"], *([lab.fqdn(host), "A"] for host in PUBLIC), tcp=tcp)
+    assert [value.split()[1] for value in values(mx)] == [lab.fqdn(lab.GATEWAY)]
+    assert values(ns) == [lab.fqdn(lab.NAMESERVER)]
+    assert [values(answer) for answer in hosts] == [[lab.public(host)] for host in PUBLIC]
+    assert all(answer["authoritative"] for answer in (mx, ns, *hosts))
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+def test_public_addresses_have_their_names_and_no_other(stranger: lab.Machine) -> None:
+    answers = outside(stranger, *([reverse(lab.public(host)), "PTR"] for host in PUBLIC))
+    assert [values(answer) for answer in answers] == [[lab.fqdn(host)] for host in PUBLIC]
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+def test_the_spf_record_lets_the_gateways_public_address_send_and_nobody_else(stranger: lab.Machine) -> None:
+    (answer,) = outside(stranger, [DOMAIN, "TXT"])
+    (record,) = [text for text in values(answer) if text.startswith("v=spf1")]
+    assert record.split() == ["v=spf1", f"ip4:{lab.public(lab.GATEWAY)}", "-all"]
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+def test_the_world_finds_the_gateway_by_following_delegations_from_the_root(stranger: lab.Machine) -> None:
+    (answer,) = stranger.call(away.dns, server="127.0.0.1", port=lab.port("dns"), questions=[[lab.fqdn(lab.GATEWAY), "A"]])
+    assert values(answer) == [lab.public(lab.GATEWAY)]
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+@pytest.mark.requirement("MS-1", side="negative")
+def test_hosts_without_a_public_address_are_nowhere_in_public_names(stranger: lab.Machine) -> None:
+    questions = [[lab.fqdn(host), "A"] for host in HIDDEN]
+    for answer in outside(stranger, *questions):
+        assert answer["code"] == "NXDOMAIN"
+    questions = [[reverse(lab.address(host)), "PTR"] for host in INSIDE]
+    for answer in outside(stranger, *questions):
+        assert answer["code"] in {"REFUSED", "NXDOMAIN"} and not answer["answer"]
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_the_world_gets_no_recursion(stranger: lab.Machine) -> None:
+    foreign = f"{lab.STRANGER}.{lab.foreign_domain()}"
+    (answer, own) = outside(stranger, [foreign, "A"], [DOMAIN, "MX"])
+    assert (answer["code"], answer["recursion"], answer["answer"]) == ("REFUSED", False, [])
+    assert own["recursion"] is False
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+@pytest.mark.parametrize("start", [lab.STRANGER, lab.DESK])
+def test_nobody_gets_a_whole_zone(start: str) -> None:
+    ask = outside if start == lab.STRANGER else inside
+    for answer in ask(
+        lab.Machine(start), [DOMAIN, "AXFR"], [reverse(lab.public(lab.GATEWAY)).split(".", 1)[1], "AXFR"], tcp=True
+    ):
+        assert (answer["code"], answer["answer"]) == ("REFUSED", [])
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+@pytest.mark.parametrize("name", ["version.bind", "version.server", "hostname.bind", "id.server", "authors.bind"])
+def test_the_server_tells_nobody_what_it_is(name: str, stranger: lab.Machine) -> None:
+    (answer,) = outside(stranger, [name, "TXT", "CH"])
+    assert answer["answer"] == []
+
+
+@pytest.mark.requirement("NET-4", side="positive")
+@pytest.mark.parametrize("start", [lab.DESK, lab.STORE, lab.GATEWAY])
+def test_inside_every_host_has_its_own_address_and_the_rest_of_the_world_resolves(start: str) -> None:
+    foreign = f"{lab.STRANGER}.{lab.foreign_domain()}"
+    questions = [[lab.fqdn(host), "A"] for host in INSIDE] + [[foreign, "A"], [lab.foreign_domain(), "MX"]]
+    *own, other, mx = inside(lab.Machine(start), *questions)
+    assert [values(answer) for answer in own] == [[lab.address(host)] for host in INSIDE]
+    assert values(other) == [lab.address(lab.STRANGER, "world")]
+    assert [value.split()[1] for value in values(mx)] == [foreign]
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_the_server_does_not_serve_as_root(nameserver: lab.Machine) -> None:
+    found = nameserver.call(away.processes, program="named")
+    assert found
+    for entry in found:
+        assert 0 not in entry["uids"] and entry["no_new_privileges"]

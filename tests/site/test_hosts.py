@@ -1,0 +1,151 @@
+"""What holds on every host of the site, whatever it does: small, quiet, closed, and sure of its name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+from tests.site import away, lab
+
+# Programs that may keep a set-id bit, and where, each with the requirement that needs it. Everything else must have none.
+SUBMISSION = "/usr/libexec/sendmail/sendmail 2555 root smmsp"  # SM-2: users submit to the client queue
+PASSWORDS = "/usr/sbin/unix_chkpwd 2755 root shadow"  # MS-3: dovecot, which is not root, checks system passwords
+SETID = {
+    **{host: {SUBMISSION, PASSWORDS} for host in lab.group("stores")},
+    **{host: {SUBMISSION} for host in lab.group("mail_clients")},
+}
+# Listeners that only the host itself reaches: where, and for what.
+LOOPBACK = {
+    lab.NAMESERVER: {("tcp", 953), ("tcp", lab.port("dns")), ("udp", lab.port("dns"))},  # rndc, and its own resolver
+}
+# The container engine's own resolver: in every container, in a network namespace that the engine shares with it.
+ENGINE = "127.0.0.11"
+
+
+def listeners(machine: lab.Machine) -> set[tuple[str, str, int]]:
+    """Protocol, address and port of everything that waits for connections or datagrams, of both address families."""
+    out = set()
+    for line in machine.sh("ss -Hlntu").splitlines():
+        protocol, _state, _received, _sent, local = line.split()[:5]
+        address, port = local.rsplit(":", 1)
+        address = address.strip("[]").split("%")[0]
+        if address != ENGINE:
+            out.add((protocol, address, int(port)))
+    return out
+
+
+@pytest.mark.requirement("SM-10", side="positive")
+def test_the_directories_above_the_mail_system_are_roots_and_nobody_elses_to_write(each: lab.Machine) -> None:
+    found = each.sh("stat -c '%n %U:%G %a' / /var /var/spool /etc $(ls -d /etc/mail 2>/dev/null || true)").splitlines()
+    assert len(found) >= 4
+    assert [line for line in found if not line.endswith(" root:root 755")] == []
+
+
+@pytest.mark.requirement("SM-2", side="negative")
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_no_set_id_program_is_there_but_the_ones_that_are_needed(each: lab.Machine) -> None:
+    found = each.sh("find / -xdev -type f -perm /6000 -printf '%p %m %u %g\\n'").splitlines()
+    assert set(found) == SETID.get(each.name, set())
+
+
+@pytest.mark.requirement("SM-11", side="negative")
+def test_an_ordinary_account_reads_no_mail_or_login_log_and_no_journal(each: lab.Machine) -> None:
+    logs = each.sh("find /var/log -type f ! -path '*/apt/*' ! -name '*.twr'").split()
+    private = [path for path in logs if re.search(r"mail|auth|syslog|remote|ulog|journal|/(messages|kern|daemon|btmp)", path)]
+    assert any("auth.log" in path for path in private) and any("journal" in path for path in private)
+    readable = each.run("find", *private, "-maxdepth", "0", "-readable", user=lab.NOBODY, check=False).stdout.split()
+    assert readable == []
+    assert "No journal files were opened" in each.run("journalctl", "-n1", user=lab.NOBODY, check=False).stderr
+
+
+@pytest.mark.requirement("SM-3", side="negative")
+@pytest.mark.parametrize("name", sorted({*lab.group("gateways"), *lab.group("stores"), *lab.group("mail_clients")}))
+@pytest.mark.parametrize("queue", ["/var/spool/mqueue", "/var/spool/mqueue-client"])
+def test_an_ordinary_account_neither_lists_nor_enters_nor_writes_a_queue(name: str, queue: str) -> None:
+    machine = lab.Machine(name)
+    machine.run("test", "-d", queue)
+    for attempt in (["ls", queue], ["cat", f"{queue}/."], ["touch", f"{queue}/probe"]):
+        done = machine.run(*attempt, user=lab.NOBODY, check=False)
+        assert done.returncode != 0 and "Permission denied" in done.stderr, attempt
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+@pytest.mark.parametrize("name", sorted({*lab.group("gateways"), *lab.group("stores")}))
+def test_an_ordinary_account_does_not_see_what_waits_in_the_mta_queue(name: str) -> None:
+    done = lab.Machine(name).run("/usr/sbin/sendmail", "-Am", "-bp", user=lab.NOBODY, check=False)
+    assert done.returncode != 0 and "Total requests" not in done.stdout
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_a_host_listens_where_a_flow_leads_and_for_its_administrator_and_nowhere_else(each: lab.Machine) -> None:
+    """A flow is named by the ports of its services; SSH is how every host is administered."""
+    services = lab.site()["services"]
+    wanted = {("tcp", lab.port("ssh"))}
+    for name, service in services.items():
+        if policy.policy_sources(lab.site(), each.name, name):
+            wanted |= {(protocol, port) for protocol in ("tcp", "udp") for port in service.get(protocol, [])}
+    found = listeners(each)
+    loopback = {entry for entry in found if entry[1] in {"127.0.0.1", "::1"}}
+    assert {(protocol, port) for protocol, _address, port in found - loopback} == wanted
+    assert {(protocol, port) for protocol, _address, port in loopback} == LOOPBACK.get(each.name, set())
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_a_host_of_a_site_without_ipv6_has_no_ipv6_address(each: lab.Machine) -> None:
+    assert not lab.variables().get("site_ipv6", False)
+    assert each.sh("cat /proc/net/if_inet6 2>/dev/null || true") == ""
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_a_host_of_a_site_without_ipv6_listens_on_ipv4_alone(each: lab.Machine) -> None:
+    """A wildcard of the other family waits for the day on which somebody gives a link an address."""
+    assert {entry for entry in listeners(each) if ":" in entry[1]} == set()
+
+
+@pytest.mark.requirement("OPS-5", side="positive")
+def test_no_unit_has_failed_and_none_is_being_restarted(each: lab.Machine) -> None:
+    units = each.sh("systemctl list-units --all --plain --no-legend --state=failed,auto-restart | cut -d' ' -f1").split()
+    assert units == []
+
+
+@pytest.mark.requirement("OPS-5", side="positive")
+def test_a_host_knows_its_full_name(each: lab.Machine) -> None:
+    assert each.sh("hostname -f").strip() == lab.fqdn(each.name)
+
+
+@pytest.mark.requirement("NET-4", side="positive")
+def test_the_resolver_that_a_host_is_told_to_ask_answers(each: lab.Machine) -> None:
+    """A host that may ask nobody must be told of nobody: a resolver out of reach only makes every look-up slow."""
+    if not each.sh("grep -h ^nameserver /etc/resolv.conf || true"):
+        return
+    script = f"import socket; print(socket.gethostbyname('{lab.STRANGER}.{lab.foreign_domain()}'))"
+    done = each.run("python3", "-c", script, check=False)
+    assert done.stdout.strip() == lab.address(lab.STRANGER, "world"), done.stderr
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_no_account_has_an_empty_password_and_only_root_is_uid_0(each: lab.Machine) -> None:
+    assert each.sh("getent shadow | awk -F: '$2 == \"\" {print $1}'") == ""
+    assert each.sh("getent passwd | awk -F: '$3 == 0 {print $1}'").split() == ["root"]
+
+
+@pytest.mark.requirement("OPS-5", side="positive")
+def test_what_is_said_before_a_login_names_no_system(each: lab.Machine) -> None:
+    said = each.sh("cat /etc/issue /etc/issue.net /etc/motd").lower()
+    assert said
+    assert [word for word in ("debian", "linux", each.name, lab.domain()) if word in said] == []
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+@pytest.mark.parametrize("name", sorted({*lab.group("site")} - {*lab.group("routers"), *lab.group("firewalls")}))
+def test_a_host_that_is_no_router_forwards_nothing(name: str) -> None:
+    assert lab.Machine(name).sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
+
+
+def test_the_prober_sees_a_listener_when_there_is_one(desk: lab.Machine, stranger: lab.Machine) -> None:
+    """The list of listeners is only worth something if `ss` shows what a client reaches."""
+    (found,) = desk.call(away.probe, targets=[[lab.address(lab.STORE), lab.port("smtp")]])
+    assert found["result"] == "open"
+    assert any(port == lab.port("smtp") for _protocol, _address, port in listeners(stranger))

@@ -1,0 +1,112 @@
+"""A wrong inventory stops the play before any host is touched, with words that name the entry and what is allowed."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+from tests.site import lab
+
+UNTOUCHED = "no-such-container"
+
+
+def validate(**changes: Any) -> subprocess.CompletedProcess[str]:
+    """Check the inventory with some variables changed. Its hosts are made unreachable: to touch one would fail otherwise."""
+    extra = json.dumps({"ansible_host": UNTOUCHED, **changes})
+    return lab.ansible("ansible-playbook", "-i", str(lab.INVENTORY), "playbooks/validate.yml", "-e", extra, check=False)
+
+
+def flows() -> list[dict[str, Any]]:
+    """A copy of the flow table to spoil."""
+    return copy.deepcopy(lab.site()["flows"])
+
+
+def unknown_zone() -> tuple[dict[str, Any], list[str]]:
+    """A flow from a zone that is not there."""
+    wrong = flows()
+    wrong[0]["from"] = "nowhere"
+    return {"site_flows": wrong}, [wrong[0]["id"], "nowhere", *lab.site()["zones"]]
+
+
+def unknown_service() -> tuple[dict[str, Any], list[str]]:
+    """A flow of a service that is not there."""
+    wrong = flows()
+    wrong[1]["services"] = ["gopher"]
+    return {"site_flows": wrong}, [wrong[1]["id"], "gopher", *lab.site()["services"]]
+
+
+def duplicate_id() -> tuple[dict[str, Any], list[str]]:
+    """Two flows of one id."""
+    wrong = flows()
+    wrong[2]["id"] = wrong[0]["id"]
+    return {"site_flows": wrong}, [f"'{wrong[0]['id']}'", "entry 3", "must differ"]
+
+
+def address_outside_its_zone() -> tuple[dict[str, Any], list[str]]:
+    """A host whose address is not in its zone's network."""
+    wrong = copy.deepcopy(lab.site()["hosts"])
+    zone = lab.zone(lab.GATEWAY)
+    wrong[lab.GATEWAY]["interfaces"][zone]["address"] = "192.0.2.1"
+    return {"site_hosts": wrong}, [lab.GATEWAY, zone, "192.0.2.1", lab.site()["zones"][zone]["network"]]
+
+
+def overlapping_zones() -> tuple[dict[str, Any], list[str]]:
+    """Two zones that share addresses."""
+    wrong = copy.deepcopy(lab.site()["zones"])
+    one, two = policy.level_zones(lab.site())[:2]
+    wrong[one]["network"] = wrong[two]["network"]
+    return {"site_zones": wrong}, [one, two, "overlaps"]
+
+
+def port_out_of_range() -> tuple[dict[str, Any], list[str]]:
+    """A service on a port that no host has."""
+    wrong = copy.deepcopy(lab.site()["services"])
+    wrong["smtp"]["tcp"] = [70000]
+    return {"site_services": wrong}, ["smtp", "70000", "1 to 65535"]
+
+
+def malformed_domain() -> tuple[dict[str, Any], list[str]]:
+    """A mail domain that is no domain."""
+    wrong = copy.deepcopy(lab.site()["domains"])
+    wrong[0]["name"] = "widgets..example"
+    return {"site_domains": wrong}, ["site_domains[0].name", "widgets..example", "such as"]
+
+
+def dangling_alias() -> tuple[dict[str, Any], list[str]]:
+    """An alias that leads to nobody."""
+    return {"site_aliases": {**lab.aliases(), "sales": ["nobody.we.know"]}}, ["site_aliases.sales", "nobody.we.know"]
+
+
+@pytest.mark.requirement("NET-1", side="positive")
+def test_the_inventory_as_it_stands_passes_the_check_without_a_host() -> None:
+    done = validate()
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        unknown_zone,
+        unknown_service,
+        duplicate_id,
+        address_outside_its_zone,
+        overlapping_zones,
+        port_out_of_range,
+        malformed_domain,
+        dangling_alias,
+    ],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_a_wrong_entry_stops_the_play_and_is_named_with_what_is_allowed(spoil: Any) -> None:
+    changes, words = spoil()
+    done = validate(**changes)
+    assert done.returncode != 0
+    assert "Nothing was changed" in done.stdout
+    assert "UNREACHABLE" not in done.stdout
+    assert [word for word in words if word not in done.stdout] == []

@@ -1,0 +1,85 @@
+"""Who gets a shell: the management host by its key, and nobody else in any way."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import policy
+
+from tests.site import away, lab
+
+PORT = lab.port("ssh")
+MANAGED = [host for host in lab.group("site") if host != lab.COLLECTOR]
+
+
+def ssh(machine: lab.Machine, target: str, *options: str, user: str = "root") -> subprocess.CompletedProcess[str]:
+    """Run `hostname` on a host by ssh, with no one there to answer a question."""
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", *options, f"{user}@{lab.fqdn(target)}", "hostname"]
+    return machine.run(*argv, check=False)
+
+
+@pytest.mark.requirement("OPS-4", side="positive")
+@pytest.mark.requirement("GW-6", side="positive")
+@pytest.mark.parametrize("target", MANAGED)
+def test_the_management_host_logs_in_by_key_and_knows_whom_it_talks_to(target: str, collector: lab.Machine) -> None:
+    done = ssh(collector, target)
+    assert (done.returncode, done.stdout.strip()) == (0, target), done.stderr
+
+
+@pytest.mark.requirement("OPS-4", side="negative")
+@pytest.mark.parametrize("target", MANAGED)
+def test_no_way_in_but_a_key_is_offered(target: str, collector: lab.Machine) -> None:
+    done = ssh(collector, target, "-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password")
+    assert done.returncode != 0
+    assert "Permission denied (publickey)." in done.stderr
+
+
+@pytest.fixture(scope="module")
+def other_key(collector: lab.Machine) -> Iterator[str]:
+    """A key on the management host that nobody trusts."""
+    directory = collector.sh("mktemp -d").strip()
+    collector.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{directory}/key")
+    yield f"{directory}/key"
+    collector.run("rm", "-r", directory)
+
+
+@pytest.mark.requirement("OPS-4", side="negative")
+@pytest.mark.parametrize("target", MANAGED)
+def test_a_key_that_is_not_listed_opens_nothing(target: str, other_key: str, collector: lab.Machine) -> None:
+    done = ssh(collector, target, "-o", "IdentitiesOnly=yes", "-o", f"IdentityFile={other_key}")
+    assert done.returncode != 0
+    assert "Permission denied (publickey)." in done.stderr
+
+
+@pytest.mark.requirement("OPS-4", side="negative")
+@pytest.mark.parametrize("user", ["nobody", "smmta", *lab.users()])
+def test_the_right_key_opens_no_account_but_the_administrators(user: str, collector: lab.Machine) -> None:
+    done = ssh(collector, lab.STORE, user=user)
+    assert done.returncode != 0
+    assert "Permission denied (publickey)." in done.stderr
+
+
+@pytest.mark.requirement("OPS-4", side="negative")
+@pytest.mark.requirement("OPS-3", side="negative")
+@pytest.mark.parametrize("start", [lab.STRANGER, lab.DESK, lab.ROUTER, lab.GATEWAY, lab.NAMESERVER, lab.STORE])
+def test_from_a_host_that_the_policy_does_not_name_no_ssh_server_says_a_word(start: str) -> None:
+    """Neighbours have no firewall between them: there TCP wrappers hang up before the server speaks."""
+    site = lab.site()
+    machine = lab.Machine(start)
+    talkative = []
+    for target in lab.group("site"):
+        named = policy.policy_sources(site, target, "ssh")
+        if target == start or lab.seen(start, target) in named:
+            continue
+        if machine.call(away.first_words, address=lab.reach(target, start), port=PORT, timeout=2):
+            talkative.append(target)
+    assert talkative == []
+
+
+@pytest.mark.requirement("NET-3", side="positive")
+@pytest.mark.parametrize("start", [lab.GATEWAY, lab.NAMESERVER])
+def test_from_the_dmz_the_management_hosts_ssh_server_is_reached(start: str) -> None:
+    words = lab.Machine(start).call(away.first_words, address=lab.address(lab.COLLECTOR), port=PORT)
+    assert words.startswith("SSH-2.0-")
