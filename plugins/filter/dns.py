@@ -25,7 +25,8 @@ except ImportError:  # the functions also serve programs that run without Ansibl
 Zone = dict[str, Any]
 Record = dict[str, Any]
 
-INTERNAL, EXTERNAL = "internal", "external"
+INTERNAL = "internal"
+EXTERNAL = "external"
 VIEWS = (INTERNAL, EXTERNAL)
 SERIAL = "@SERIAL@"  # dns_files puts the number there: it knows what is on the host
 CHUNK = 255  # octets in one string of a TXT record (RFC 1035, 3.3)

@@ -76,7 +76,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 ROOT = "@ROOT@"
 SERIAL = "@SERIAL@"
-FILE_MODE, DIRECTORY_MODE = 0o640, 0o750
+FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
 
 
 def with_serial(text: str, old: str | None, now: int) -> str:
