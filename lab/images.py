@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from shell import ROOT, STATE, VENV, LabError, answer, apt_install, is_root, run
 
@@ -124,7 +125,7 @@ def bootstrap(codename: str, base: str, mirror: str, note: Callable[[str], None]
         apt_install(["debootstrap", "debian-archive-keyring"], "apt", "Building a base image")
     target = STATE / "build" / codename
     log = f"debootstrap-{codename}"
-    shutil.rmtree(target, ignore_errors=True)
+    discard(target)
     target.mkdir(parents=True)
     try:
         run(
@@ -150,7 +151,16 @@ def bootstrap(codename: str, base: str, mirror: str, note: Callable[[str], None]
                 f"docker import of {base} failed: {done.stderr.strip()} Is the disk full? Put it right and run this again."
             )
     finally:
-        shutil.rmtree(target, ignore_errors=True)
+        discard(target)
+
+
+def discard(target: Path) -> None:
+    """Remove a file tree that debootstrap made, however it ended: /proc and /sys may still be mounted in it."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    for mount in reversed([mount for mount in mounts if mount.startswith(f"{target}/")]):
+        if answer(["umount", mount]) is None:
+            raise LabError(f"{mount}, left by an interrupted debootstrap, cannot be unmounted. Unmount it and run this again.")
+    shutil.rmtree(target, ignore_errors=True)
 
 
 def digest(*parts: str) -> str:
