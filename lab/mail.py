@@ -72,6 +72,20 @@ def hops(logs: dict[str, str], message_id: str) -> list[Hop]:
     return sorted(found, key=lambda hop: hop.at)
 
 
+def between(hosts: dict[str, Any], start: str, end: str) -> list[str]:
+    """The hosts that forward from one host to another: a shortest way over networks that neighbours share."""
+    ways = [[start]]
+    seen = {start}
+    for way in ways:
+        if way[-1] == end:
+            return way[1:-1]
+        for host, data in hosts.items():
+            if host not in seen and set(data["interfaces"]) & set(hosts[way[-1]]["interfaces"]):
+                seen.add(host)
+                ways.append([*way, host])
+    return []
+
+
 def inside(container: str, *command: str, stdin: str | None = None) -> str:
     """Run a command in a container; its output."""
     done = subprocess.run(
@@ -114,10 +128,10 @@ def wait(what: str, lab: Lab, message_id: str, arrived: Callable[[], bool]) -> N
     deadline = time.monotonic() + DEADLINE
     while not arrived():
         if time.monotonic() > deadline:
-            seen = " > ".join(str(hop) for hop in hops(lab.logs(), message_id)) or "no server at all"
+            seen = " > ".join(str(hop) for hop in hops(lab.logs(), message_id)) or "none of the site's servers has seen it"
             raise LabError(
                 f"The message {what} did not arrive within {DEADLINE} s. Its way so far, by the log on "
-                f"{lab.first('management')}: {seen}. `mailq` on the last of these tells what it waits for."
+                f"{lab.first('management')}: {seen}. `mailq` there, or on the sender's host, tells what it waits for."
             )
         time.sleep(0.2)
 
@@ -132,11 +146,12 @@ def send(lab: Lab, host: str, server: str, sender: str, recipient: str) -> str:
 
 def deliver_in(lab: Lab, user: str) -> str:
     """From the Internet host to a user, fetched over POP3 from the workstation; a line about its way."""
-    gateway, store = lab.first("gateways"), lab.first("stores")
+    store = lab.first("stores")
     begun = time.monotonic()
     recipient = f"{user}@{lab.variables['site_domains'][0]['name']}"
     sender = f"{STRANGER}@{lab.variables['lab_foreign_domain']}"
-    message_id = send(lab, "internet", str(lab.variables["site_hosts"][gateway]["public"]), sender, recipient)
+    # Its own mail server finds the gateway by MX and through the site's name server, as any stranger's would.
+    message_id = send(lab, "internet", "127.0.0.1", sender, recipient)
     job = {
         "certificate": inside(lab.container(store), "cat", "/etc/dovecot/private/pop3.pem"),
         "server": lab.address(store),
@@ -171,10 +186,17 @@ def deliver_out(lab: Lab, user: str) -> str:
 
 
 def line(direction: str, start: str, lab: Lab, message_id: str, end: str, begun: float) -> str:
-    """One line: the way with queue ids and times, and how long it took."""
+    """One line: the way with the servers' queue ids and times and the hosts that forward between, and how long it took."""
     taken = time.monotonic() - begun
     # The log lines may be a moment behind the message itself.
     deadline = time.monotonic() + DEADLINE
     while len(way := hops(lab.logs(), message_id)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
-    return f"{direction}  {' > '.join([start, *map(str, way), end])}   {taken:.1f} s"
+    stops = [start]
+    last = start
+    for hop in way:
+        stops += [*between(lab.variables["site_hosts"], last, hop.host), str(hop)]
+        last = hop.host
+    if end.split()[0] in lab.variables["site_hosts"]:
+        stops += between(lab.variables["site_hosts"], last, end.split()[0])
+    return f"{direction}  {' > '.join([*stops, end])}   {taken:.1f} s"

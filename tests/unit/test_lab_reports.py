@@ -5,6 +5,8 @@ from __future__ import annotations
 import mail
 import playbook
 
+from tests.unit.inventory import lab_site
+
 RECAP = """
 PLAY RECAP *********************************************************************
 fw                         : ok=50   changed=40   unreachable=0    failed=0    skipped=9    rescued=0    ignored=0
@@ -49,3 +51,10 @@ def test_the_way_of_a_message_is_in_order_of_time_whatever_the_order_of_the_logs
 
 def test_a_message_that_no_server_saw_has_no_way() -> None:
     assert mail.hops({"mail": STORE, "smtp1": GATEWAY}, "<3@elsewhere.example>") == []
+
+
+def test_between_two_servers_stand_the_hosts_that_forward() -> None:
+    hosts = lab_site()["hosts"]
+    assert mail.between(hosts, "internet", "smtp1") == ["router", "fw"]
+    assert mail.between(hosts, "smtp1", "mail") == ["fw"]
+    assert mail.between(hosts, "workstation", "mail") == []
