@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import environment
-from shell import ROOT, VENV, LabError, answer, run
+from shell import ROOT, VENV, LabError, answer, last_lines, run
 
 TASK = re.compile(r"^(?:TASK|RUNNING HANDLER|PLAY) \[(.*)\] \**$")
+FAILURE = re.compile(r"^(?:fatal|failed): \[([^\]]+)\].*? => (\{.*\})$")
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 
 
@@ -38,6 +39,24 @@ def task_of(line: str) -> str | None:
     return match[1] if match else None
 
 
+def failures(lines: list[str]) -> list[str]:
+    """What went wrong on which host; the recap that ends a run would hide it."""
+    found = []
+    task = ""
+    for line in lines:
+        task = task_of(line) or task
+        match = FAILURE.match(line)
+        if not match:
+            continue
+        try:
+            result = json.loads(match[2])
+        except ValueError:
+            result = {"msg": match[2]}
+        details = [str(result[key]).strip() for key in ("msg", "stderr") if result.get(key)]
+        found.append(f"{match[1]}, {task}: {' '.join(details)}")
+    return found or last_lines(lines)
+
+
 def play(path: str, log: str, doing: str, note: Callable[[str], None], extra: Mapping[str, str]) -> Recap:
     """Run a playbook of this project on the lab."""
     variables = [f"--extra-vars={key}={value}" for key, value in extra.items()]
@@ -48,6 +67,7 @@ def play(path: str, log: str, doing: str, note: Callable[[str], None], extra: Ma
         on_line=lambda line: note(task_of(line) or "") if task_of(line) else None,
         env=environment.environment(),
         advice="What was done so far stays, and running this again goes on from there.",
+        telling=failures,
     )
     return recap(output)
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import subprocess
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +34,11 @@ def log_file(name: str, append: bool = False) -> Iterator[Path]:
     yield path
 
 
+def last_lines(lines: list[str]) -> list[str]:
+    """Where most programs say what went wrong."""
+    return lines[-12:]
+
+
 def run(
     argv: list[str],
     log: str,
@@ -44,10 +48,11 @@ def run(
     env: dict[str, str] | None = None,
     append: bool = False,
     advice: str = "",
+    telling: Callable[[list[str]], list[str]] = last_lines,
 ) -> str:
     """Run a program to its end, give its output; raise LabError when it fails.
 
-    `doing` completes the sentence "... failed"; `advice` tells what to do about it.
+    `doing` completes the sentence "... failed"; `advice` tells what to do about it; `telling` picks the lines to show.
     """
     lines: list[str] = []
     with log_file(log, append) as path, path.open("a", encoding="utf-8") as out:
@@ -79,7 +84,7 @@ def run(
                 process.terminate()
                 raise
     if process.returncode != 0:
-        tail = "\n".join(f"    {line}" for line in deque(lines, 12))
+        tail = "\n".join(f"    {line}" for line in telling(lines))
         message = f"{doing} failed (exit code {process.returncode}). {advice}".rstrip()
         raise LabError(f"{message}\n{tail}\nThe whole output is in {path.relative_to(ROOT)}.")
     return "\n".join(lines)

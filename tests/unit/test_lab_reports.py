@@ -58,3 +58,20 @@ def test_between_two_servers_stand_the_hosts_that_forward() -> None:
     assert mail.between(hosts, "internet", "smtp1") == ["router", "fw"]
     assert mail.between(hosts, "smtp1", "mail") == ["fw"]
     assert mail.between(hosts, "workstation", "mail") == []
+
+
+def test_a_failed_run_tells_host_task_and_reason_and_not_the_recap() -> None:
+    lines = [
+        "TASK [Refuse what is in the way and not ours] ***",
+        'fatal: [localhost]: FAILED! => {"assertion": "x", "changed": false, "msg": "In the way."}',
+        *RECAP.splitlines(),
+    ]
+    assert playbook.failures(lines) == ["localhost, Refuse what is in the way and not ours: In the way."]
+    looped = 'failed: [fw] (item=a) => {"msg": "Bad.", "stderr": "Worse."}'
+    assert playbook.failures(["TASK [Loop] ***", looped]) == ["fw, Loop: Bad. Worse."]
+
+
+def test_a_run_that_ended_without_a_failed_task_shows_its_last_lines() -> None:
+    assert playbook.failures(["ERROR! the playbook: x.yml could not be found"]) == [
+        "ERROR! the playbook: x.yml could not be found"
+    ]
