@@ -55,13 +55,18 @@ def probe(targets: list[list[Any]], timeout: float = 2.5) -> list[dict[str, Any]
         return list(pool.map(one, targets))
 
 
-def first_words(address: str, port: int, timeout: float = 8) -> str:
-    """What a server says before it is asked: its greeting, or nothing where it hangs up or keeps silent."""
-    try:
-        with socket.create_connection((address, port), timeout) as sock:
-            return sock.recv(512).decode("latin-1")
-    except OSError:
-        return ""
+def first_words(targets: list[list[Any]], timeout: float) -> list[str]:
+    """What each [address, port] says before it is asked, all at once: a greeting, or nothing where it hangs up or is silent."""
+
+    def one(target: list[Any]) -> str:
+        try:
+            with socket.create_connection((target[0], target[1]), timeout) as sock:
+                return sock.recv(512).decode("latin-1")
+        except OSError:
+            return ""
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(one, targets))
 
 
 # -- SMTP ------------------------------------------------------------------------------------------------------------
