@@ -11,7 +11,7 @@ import environment
 from shell import ROOT, VENV, LabError, answer, last_lines, run
 
 TASK = re.compile(r"^(?:TASK|RUNNING HANDLER|PLAY) \[(.*)\] \**$")
-FAILURE = re.compile(r"^(?:fatal|failed): \[([^\]]+)\].*? => (\{.*\})$")
+FAILURE = re.compile(r"^(?:fatal|failed): \[([^\]]+)\].*? => (\{.*)$")
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)")
 
 
@@ -43,15 +43,18 @@ def failures(lines: list[str]) -> list[str]:
     """What went wrong on which host; the recap that ends a run would hide it."""
     found = []
     task = ""
-    for line in lines:
+    for number, line in enumerate(lines):
         task = task_of(line) or task
         match = FAILURE.match(line)
         if not match:
             continue
+        # The result is on one line, or on many up to a brace of its own.
+        rest = lines[number + 1 :]
+        text = match[2] if match[2] != "{" else "\n".join(["{", *rest[: rest.index("}") + 1 if "}" in rest else 0]])
         try:
-            result = json.loads(match[2])
+            result = json.loads(text)
         except ValueError:
-            result = {"msg": match[2]}
+            result = {"msg": text}
         details = [str(result[key]).strip() for key in ("msg", "stderr") if result.get(key)]
         found.append(f"{match[1]}, {task}: {' '.join(details)}")
     return found or last_lines(lines)

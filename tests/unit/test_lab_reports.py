@@ -67,6 +67,14 @@ def test_a_failed_run_tells_host_task_and_reason_and_not_the_recap() -> None:
         *RECAP.splitlines(),
     ]
     assert playbook.failures(lines) == ["localhost, Refuse what is in the way and not ours: In the way."]
+    long = [
+        "fatal: [fw]: FAILED! => {",
+        '    "changed": false,',
+        '    "msg": "Zone moon is unknown."',
+        "}",
+        *RECAP.splitlines(),
+    ]
+    assert playbook.failures(["TASK [Check] ***", *long]) == ["fw, Check: Zone moon is unknown."]
     looped = 'failed: [fw] (item=a) => {"msg": "Bad.", "stderr": "Worse."}'
     assert playbook.failures(["TASK [Loop] ***", looped]) == ["fw, Loop: Bad. Worse."]
 
