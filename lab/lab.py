@@ -7,6 +7,7 @@ Only the standard library is used here: the first step makes the environment tha
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -21,49 +22,44 @@ from report import Steps
 from shell import ROOT, VENV, LabError, run
 
 USER = "alice"
-RELEASE = re.compile(r'^lab_release:\s*"?(\d+)"?', re.MULTILINE)
+RELEASE = re.compile(r"^lab_release:.*default='(\d+)'", re.MULTILINE)
 
 
-def release_of(arguments: argparse.Namespace) -> str:
+def release() -> str:
     """The Debian release that was asked for, or else the inventory's."""
-    if arguments.debian:
-        return str(arguments.debian)
+    if os.environ.get("LAB_RELEASE"):
+        return os.environ["LAB_RELEASE"]
     match = RELEASE.search((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8"))
     if not match:
-        raise LabError('inventories/lab/group_vars/all/lab.yml has no line `lab_release: "12"`.')
+        raise LabError("inventories/lab/group_vars/all/lab.yml has no line `lab_release` with a default.")
     return match[1]
 
 
-def extra(arguments: argparse.Namespace) -> dict[str, str]:
-    """Variables that every playbook of this run gets."""
-    return {"lab_release": release_of(arguments)}
-
-
-def prepare(steps: Steps, arguments: argparse.Namespace) -> None:
+def prepare(steps: Steps) -> None:
     """What all commands need: environment, engine, image."""
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
     with steps.step("images") as (note, result):
-        result.append(images.ensure(release_of(arguments), note))
+        result.append(images.ensure(release(), note))
 
 
-def hosts(steps: Steps, arguments: argparse.Namespace) -> None:
+def hosts(steps: Steps) -> None:
     """Containers and props."""
     with steps.step("hosts") as (note, result):
-        playbook.play("playbooks/lab/create.yml", "create", "Making networks and containers", note, extra(arguments))
-        playbook.play("playbooks/lab/prepare.yml", "prepare", "Setting up the hosts around the site", note, extra(arguments))
+        playbook.play("playbooks/lab/create.yml", "create", "Making networks and containers", note)
+        playbook.play("playbooks/lab/prepare.yml", "prepare", "Setting up the hosts around the site", note)
         result.append(" ".join(sorted(playbook.inventory()["_meta"]["hostvars"])))
 
 
 def site(arguments: argparse.Namespace) -> int:
     """The whole site, and mail through it."""
     steps = Steps(6)
-    prepare(steps, arguments)
-    hosts(steps, arguments)
+    prepare(steps)
+    hosts(steps)
     with steps.step("site.yml") as (note, result):
-        result.append(str(playbook.play("site.yml", "site", "site.yml", note, extra(arguments))))
+        result.append(str(playbook.play("site.yml", "site", "site.yml", note)))
     with steps.step("mail") as (note, result):
         lab = mail.Lab(playbook.inventory())
         note("in")
@@ -77,14 +73,14 @@ def site(arguments: argparse.Namespace) -> int:
 def up(arguments: argparse.Namespace) -> int:
     """The hosts, bare."""
     steps = Steps(4)
-    prepare(steps, arguments)
-    hosts(steps, arguments)
+    prepare(steps)
+    hosts(steps)
     return 0
 
 
 def image(arguments: argparse.Namespace) -> int:
     """The image alone; molecule asks for it."""
-    print(images.ensure(release_of(arguments), lambda _: None))
+    print(images.ensure(release(), lambda _: None))
     return 0
 
 
@@ -111,24 +107,24 @@ def test(arguments: argparse.Namespace) -> int:
     needs_lab = any(name == "molecule" for name, _ in parts)
     steps = Steps(len(parts) + (3 if needs_lab else 1))
     if needs_lab:
-        prepare(steps, arguments)
+        prepare(steps)
     else:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
     failed = []
     for name, commands in parts:
         with steps.step(name) as (_, result):
-            bad = [command for command in commands if not streamed(command, release_of(arguments))]
+            bad = [command for command in commands if not streamed(command)]
             failed += bad
             result.append("failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed")
     steps.table("Where the time went")
     return 1 if failed else 0
 
 
-def streamed(command: list[str], release: str) -> bool:
+def streamed(command: list[str]) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
-    env = {**environment.environment(), "LAB_RELEASE": release}
+    env = environment.environment()
     if sys.stdout.isatty():
         env.pop("ANSIBLE_FORCE_COLOR")
     try:
@@ -144,8 +140,6 @@ def streamed(command: list[str], release: str) -> bool:
 
 def base_environment() -> dict[str, str]:
     """The environment we were started with, less what would make pytest or ansible read other settings."""
-    import os
-
     drop = {"ANSIBLE_CONFIG", "ANSIBLE_INVENTORY", "PYTEST_ADDOPTS"}
     return {key: value for key, value in os.environ.items() if key not in drop}
 
@@ -209,6 +203,9 @@ def main() -> int:
         if function is test:
             command.add_argument("parts", nargs="*", choices=[[], "lint", "unit", "molecule"], help="only these parts")
     arguments = parser.parse_args()
+    if arguments.debian:
+        # From here on every program that we start reads it, the inventory too.
+        os.environ["LAB_RELEASE"] = arguments.debian
     try:
         return int(arguments.function(arguments))
     except LabError as problem:

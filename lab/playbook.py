@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import environment
@@ -60,11 +60,10 @@ def failures(lines: list[str]) -> list[str]:
     return found or last_lines(lines)
 
 
-def play(path: str, log: str, doing: str, note: Callable[[str], None], extra: Mapping[str, str]) -> Recap:
+def play(path: str, log: str, doing: str, note: Callable[[str], None]) -> Recap:
     """Run a playbook of this project on the lab."""
-    variables = [f"--extra-vars={key}={value}" for key, value in extra.items()]
     output = run(
-        [str(VENV / "bin/ansible-playbook"), path, *variables],
+        [str(VENV / "bin/ansible-playbook"), path],
         log,
         doing=doing,
         on_line=lambda line: note(task_of(line) or "") if task_of(line) else None,
