@@ -179,12 +179,18 @@ def sendmail_expected(options: list[dict[str, Any]]) -> list[str]:
     return [f"O {option['option']}={option['value']}" for option in options]
 
 
+def sendmail_connect_keys(networks: list[str]) -> list[str]:
+    """Addresses and networks as the access map and rule sets spell them, each once."""
+    return list(dict.fromkeys(key for network in networks for key in connect_keys(network)))
+
+
 class FilterModule:
     """Filters that make sendmail's maps and sources."""
 
     def filters(self) -> dict[str, Any]:
         return {
             "sendmail_access": sendmail_access,
+            "sendmail_connect_keys": sendmail_connect_keys,
             "sendmail_mailertable": sendmail_mailertable,
             "sendmail_aliases": sendmail_aliases,
             "sendmail_defines": sendmail_defines,
