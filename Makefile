@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule destroy
+.PHONY: help site up test lint unit molecule conformance destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -24,6 +24,9 @@ unit:  ## the second
 
 molecule:  ## the third
 	@$(LAB) test molecule
+
+conformance:  ## every requirement of the paper: where it is met, and what the tests last said
+	@$(LAB) conformance
 
 destroy:  ## remove every container, network and image that was made here
 	@$(LAB) destroy

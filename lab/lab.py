@@ -121,6 +121,14 @@ def test(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def conformance(arguments: argparse.Namespace) -> int:
+    """What the paper asks for, and whether it is met by the latest results."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    return 0 if streamed(["python", "tools/conformance.py"]) else 1
+
+
 def streamed(command: list[str]) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -195,6 +203,7 @@ def main() -> int:
         ("up", up, "make the hosts, bare"),
         ("image", image, "make the image"),
         ("test", test, "lint, unit tests, molecule"),
+        ("conformance", conformance, "the paper's requirements and the tests that show them"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):

@@ -1,4 +1,4 @@
-"""What all suites share: the requirement mark, the lab's hosts as fixtures, and a plain word where there is no lab."""
+"""What all suites share: the lab's hosts as fixtures, and a plain word where there is no lab."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ import subprocess
 import pytest
 
 from tests.site import lab
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known that ties a test to the paper's requirements."""
-    config.addinivalue_line(
-        "markers", "requirement(id, side): the paper's requirement (docs/requirements.md) that a test shows, and which side"
-    )
 
 
 @pytest.fixture(scope="session", autouse=True)

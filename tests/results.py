@@ -1,0 +1,107 @@
+"""What becomes of the tests that show a requirement: every run leaves their outcomes in .lab/results, for `make conformance`.
+
+Each suite (tests/site, tests/unit) has a file of its own, into which a run merges the tests that it ran: a run of one test
+forgets nothing of the others.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / ".lab/results"
+MARK = "requirement"
+# The worst of a test's phases (setup, call, teardown) is its outcome.
+WORSE = {"passed": 0, "skipped": 1, "failed": 2}
+
+Result = dict[str, Any]
+
+
+def shows(item: pytest.Item) -> list[dict[str, Any]]:
+    """The requirements and sides that a test is marked with, as they are written, right or wrong."""
+    out = []
+    for mark in item.iter_markers(MARK):
+        given = dict(zip(("id", "side"), mark.args, strict=False))
+        entry = {"id": mark.kwargs.get("id", given.get("id")), "side": mark.kwargs.get("side", given.get("side"))}
+        if entry not in out:
+            out.append(entry)
+    return sorted(out, key=str)
+
+
+def suite(nodeid: str) -> str:
+    """The suite of a test: the directory below tests."""
+    parts = nodeid.split("::", maxsplit=1)[0].split("/")
+    return parts[1] if len(parts) > 2 else parts[0]
+
+
+def worse(one: str, other: str) -> str:
+    """The worse of two outcomes."""
+    return max(one, other, key=WORSE.__getitem__)
+
+
+def merge(directory: Path, results: dict[str, Result]) -> None:
+    """Put results into their suites' files; two runs at once take turns."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in sorted({suite(nodeid) for nodeid in results}):
+            path = directory / f"{name}.json"
+            both = {**read(path), **{nodeid: result for nodeid, result in results.items() if suite(nodeid) == name}}
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(both, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            os.replace(fresh, path)
+
+
+def read(path: Path) -> dict[str, Result]:
+    """The results in one file; none where there is no file."""
+    try:
+        out: dict[str, Result] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return out
+
+
+def read_all(directory: Path = RESULTS) -> dict[str, Result]:
+    """The latest result of every test of every suite."""
+    out: dict[str, Result] = {}
+    for path in sorted(directory.glob("*.json")):
+        out |= read(path)
+    return out
+
+
+class Recorder:
+    """Collects outcomes during a run, writes them at its end."""
+
+    def __init__(self, directory: Path = RESULTS) -> None:
+        self.directory = directory
+        self.results: dict[str, Result] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note a phase of a test that is marked."""
+        report = yield
+        shown = shows(item)
+        if shown:
+            # An expected failure shows nothing, and neither does a test that was skipped.
+            outcome = "skipped" if hasattr(report, "wasxfail") else report.outcome
+            before = self.results.get(item.nodeid, {"outcome": "passed", "seconds": 0.0})
+            self.results[item.nodeid] = {
+                "shows": shown,
+                "outcome": worse(before["outcome"], outcome),
+                "seconds": round(before["seconds"] + report.duration, 3),
+                "ended": round(time.time(), 1),
+            }
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        """Write what was run; a run that was interrupted has shown what it has shown."""
+        if self.results:
+            merge(self.directory, self.results)
