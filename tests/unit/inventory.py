@@ -1,4 +1,4 @@
-"""The lab's inventory as unit tests see it: the plain data of group_vars, no Ansible needed."""
+"""The inventories as unit tests see them: the plain data of group_vars, no Ansible needed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ ROOT = Path(__file__).parents[2]
 
 
 @cache
-def lab_variables() -> dict[str, Any]:
-    """All group variables of the lab, unrendered."""
+def variables(inventory: str) -> dict[str, Any]:
+    """All group variables of an inventory, unrendered."""
     out: dict[str, Any] = {}
-    for path in sorted((ROOT / "inventories/lab/group_vars/all").glob("*.yml")):
+    for path in sorted((ROOT / "inventories" / inventory / "group_vars/all").glob("*.yml")):
         out.update(yaml.safe_load(path.read_text()))
     return out
 
 
-def lab_site() -> dict[str, Any]:
+def site_of(inventory: str) -> dict[str, Any]:
     """The site dict that playbooks/vars/site.yml builds."""
     keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
-    return {key: lab_variables()[f"site_{key}"] for key in keys}
+    return {key: variables(inventory)[f"site_{key}"] for key in keys}
+
+
+def lab_variables() -> dict[str, Any]:
+    """All group variables of the lab, unrendered."""
+    return variables("lab")
+
+
+def lab_site() -> dict[str, Any]:
+    """The lab's site dict."""
+    return site_of("lab")
