@@ -59,7 +59,8 @@ HARDWARE = re.compile(r"(ethernet|gb-ethernet|token)[0-9]")
 REMARK = re.compile(r"[ -~]{1,80}")
 POOL_MAX = 2147483647
 ALL = "0.0.0.0 0.0.0.0"
-SSH, SYSLOG = 22, 514
+SSH = 22
+SYSLOG = 514
 
 # Ports that the PIX prints as words. It takes numbers as well, so this need not be complete; 22 has no word in version 6.
 PORT_NAMES = {
