@@ -54,7 +54,7 @@ IMPLEMENTED = (
 )
 MENTIONED = ("roles/*/README.md", "README.md", "CONTRIBUTING.md")
 # What a result depends on.
-TESTED = ("roles", "plugins", "playbooks", "inventories", "site.yml", "tests")
+TESTED = ("roles", "plugins", "playbooks", "inventories", "site.yml")
 
 
 # -- the list --------------------------------------------------------------------------------------------------------
@@ -307,31 +307,30 @@ def contradictions(paper: Paper, named: Sequence[tuple[str, Place]], tests: Sequ
 # -- age -------------------------------------------------------------------------------------------------------------
 
 
-def newest() -> tuple[float, str]:
-    """When something that results depend on was changed last, and what."""
-    paths = files(TESTED)
+def newest(suite: str) -> tuple[float, str]:
+    """When something that the results of a suite depend on was changed last, and what."""
+    tested = [*TESTED, f"tests/{suite}"]
+    paths = files(tested)
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *TESTED]
+        argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *tested]
         listed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
         paths = [ROOT / name for name in listed if (ROOT / name).is_file()]
     return max(((path.stat().st_mtime, str(path.relative_to(ROOT))) for path in paths), default=(0.0, ""))
 
 
-def age(rows: Sequence[Row], changed: tuple[float, str]) -> str:
-    """A sentence on how far results can be relied on."""
-    tests = {test.nodeid for row in rows for side in SIDES for test in row.tests[side]}
-    got = rows[0].got if rows else {}
-    absent = sorted(tests - set(got))
-    old = [nodeid for nodeid in tests & set(got) if got[nodeid]["ended"] < changed[0]]
+def age(tests: Iterable[Test], got: dict[str, results.Result], changed: Callable[[str], tuple[float, str]]) -> str:
+    """A sentence on how far results can be relied on; `changed` tells of a suite when what it tests was changed last."""
+    every = {test.nodeid for test in tests}
+    last = {suite: changed(suite) for suite in {results.suite(nodeid) for nodeid in every}}
+    absent = every - set(got)
+    old = [nodeid for nodeid in every - absent if got[nodeid]["ended"] < last[results.suite(nodeid)][0]]
     said = []
     if absent:
-        said.append(f"{len(absent)} of {len(tests)} tests have no result.")
+        said.append(f"{len(absent)} of {len(every)} tests have no result.")
     if old:
-        said.append(
-            f"{len(old)} of {len(tests)} results are older than the newest change ({changed[1]}, {moment(changed[0])});"
-            " `make test` renews them."
-        )
-    return " ".join(said) or "All results are newer than the newest change."
+        when, what = max(last[results.suite(nodeid)] for nodeid in old)
+        said.append(f"{len(old)} of {len(every)} results are older than the newest change ({what}, {moment(when)}).")
+    return " ".join([*said, "`make test` renews them."] if said else ["All results are newer than the newest change."])
 
 
 def moment(when: float) -> str:
@@ -471,9 +470,10 @@ def main() -> int:
     paper = load(LIST.read_text(encoding="utf-8"))
     implemented = scan(IMPLEMENTED)
     tests = collect()
-    rows = join(paper, implemented, tests, results.read_all())
+    got = results.read_all()
+    rows = join(paper, implemented, tests, got)
     wrong = contradictions(paper, implemented + scan(MENTIONED), tests)
-    note = age(rows, newest())
+    note = age(tests, got, newest)
 
     colour: Paint = paint if sys.stdout.isatty() and "NO_COLOR" not in os.environ else plain
     print("\n".join(table(rows, shutil.get_terminal_size((150, 40)).columns, colour)))
