@@ -51,6 +51,7 @@ def test_the_inventories_are_sound(inventory: str) -> None:
 # -- Appendix A ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("NET-6", side="positive")
 def test_appendix_a_is_printed_command_by_command_in_its_order(appendix: Tables) -> None:
     assert commands(*appendix) == APPENDIX
 
@@ -125,6 +126,7 @@ def allowed(site: dict[str, Any], ends: tuple[str, str, str, str], protocol: str
     )
 
 
+@pytest.mark.requirement("NET-6", side="positive")
 @pytest.mark.parametrize("inventory", INVENTORIES)
 def test_every_packet_meets_the_same_end_as_on_the_firewall(inventory: str) -> None:
     site, data = tables(inventory)
@@ -164,6 +166,7 @@ def test_every_flow_of_the_lab_that_crosses_the_firewall_is_named(lab: Tables) -
     assert named == {rule["flow"] for rule in policy.policy_rules(site) if rule["chain"] == "forward"}
 
 
+@pytest.mark.requirement("NET-6", side="positive")
 def test_the_lab_prints_the_lists_of_the_papers_text(lab: Tables) -> None:
     dmz = access_list(*lab, "dmz")
     for server in ("10.1.1.11", "10.1.1.12"):
@@ -263,6 +266,7 @@ WRONG: list[tuple[str, Any, list[str]]] = [
 ]
 
 
+@pytest.mark.requirement("NET-6", side="negative")
 @pytest.mark.parametrize(("path", "value", "words"), WRONG, ids=[f"{path}={value}"[:60] for path, value, _ in WRONG])
 def test_a_wrong_entry_is_named_with_what_is_allowed(lab: Tables, path: str, value: Any, words: list[str]) -> None:
     site, data = lab
@@ -287,6 +291,7 @@ FLOWS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
+@pytest.mark.requirement("NET-6", side="negative")
 @pytest.mark.parametrize(("flow", "words"), FLOWS, ids=[words[0] for _, words in FLOWS])
 def test_a_flow_that_a_pix_cannot_carry_is_named(lab: Tables, flow: dict[str, Any], words: list[str]) -> None:
     site, data = lab
