@@ -428,9 +428,9 @@ def policy_known_as(site: Site, hosts: list[str]) -> dict[str, list[str]]:
 
 def policy_errors(site: Site) -> list[str]:
     """What is wrong with a site, one sentence each: the entry, its value, what is allowed. Empty where all is well."""
-    errors = _zone_errors(site)
+    errors = _shape_errors(site) or _zone_errors(site)
     if errors:
-        return errors  # every later check needs networks that can be read
+        return errors  # every later check needs tables and networks that can be read
     errors += _host_errors(site)
     errors += _service_errors(site)
     errors += _flow_errors(site)
@@ -441,6 +441,41 @@ def policy_errors(site: Site) -> list[str]:
 
 def _among(values: Iterable[Any]) -> str:
     return ", ".join(sorted(str(value) for value in values)) or "(none)"
+
+
+# What each table is made of: the container, and what its entries are.
+SHAPES: dict[str, tuple[type[Any], type[Any]]] = {
+    "zones": (dict, dict),
+    "hosts": (dict, dict),
+    "services": (dict, dict),
+    "flows": (list, dict),
+    "domains": (list, dict),
+}
+WORDS: dict[type[Any], str] = {dict: "a dictionary", list: "a list"}
+
+
+def _shape_errors(site: Site) -> list[str]:
+    """Tables that are not made as they should be, so that no later check could read them."""
+    errors = []
+    for name, (outer, inner) in SHAPES.items():
+        table: Any = site.get(name)
+        if not isinstance(table, outer) or (not table and name != "domains"):
+            errors.append(f"site_{name} is {str(table)[:60]!r}: it must be {WORDS[outer]} with at least one entry.")
+            continue
+        entries: Iterable[tuple[Any, Any]] = table.items() if isinstance(table, dict) else enumerate(table, 1)
+        errors += [
+            f"site_{name}, entry {key}, is {str(entry)[:60]!r}: it must be {WORDS[inner]}."
+            for key, entry in entries
+            if not isinstance(entry, inner)
+        ]
+    for name, host in site["hosts"].items() if not errors else ():
+        if not isinstance(host.get("interfaces", {}), dict) or any(
+            not isinstance(interface, dict) for interface in host.get("interfaces", {}).values()
+        ):
+            errors.append(f"site_hosts.{name}.interfaces must be a dictionary of zones, each with an address.")
+    if site.get("pat") and not isinstance(site["pat"], dict):
+        errors.append(f"site_pat is {str(site['pat'])[:60]!r}: it must be a dictionary with zone, address and idle.")
+    return errors
 
 
 def _zone_errors(site: Site) -> list[str]:

@@ -150,6 +150,13 @@ def test_bogons_are_the_sites_own_and_private_networks_but_not_the_world(site: d
 
 
 WRONG: list[tuple[str, Any, list[str]]] = [
+    ("zones", ["dmz"], ["site_zones", "['dmz']", "a dictionary with at least one entry"]),
+    ("zones.dmz", "10.1.1.0/24", ["site_zones, entry dmz", "10.1.1.0/24", "a dictionary"]),
+    ("flows", {}, ["site_flows", "a list with at least one entry"]),
+    ("flows.0", "smtp", ["site_flows, entry 1", "smtp", "a dictionary"]),
+    ("hosts.smtp1.interfaces", ["dmz"], ["site_hosts.smtp1.interfaces", "dictionary of zones"]),
+    ("hosts.smtp1.interfaces.dmz", "10.1.1.11", ["site_hosts.smtp1.interfaces", "dictionary of zones"]),
+    ("pat", "198.51.100.29", ["site_pat", "198.51.100.29", "zone, address and idle"]),
     ("zones.dmz.network", "10.1.0.0/16", ["site_zones.dmz", "overlaps", "site_zones.inside"]),
     ("zones.dmz.network", "10.1.1.1/24", ["site_zones.dmz.network", "10.1.1.1/24", "host bits"]),
     ("zones.dmz.level", 100, ["level is 100", "differ"]),
