@@ -151,11 +151,17 @@ def _named(site: policy.Site, host: str, ends: Any) -> bool:
     return any(end == host or (end in zones and host != policy.firewall_host(site)) for end in policy.as_list(ends))
 
 
+def filters(site: policy.Site) -> set[str | None]:
+    """The firewall, and the border router in front of it where the inventory has one."""
+    return {policy.firewall_host(site), site["zones"][policy.open_zone(site)].get("gateway")}
+
+
 def flow_for(site: policy.Site, source: str, target: str, protocol: str, port: int) -> dict[str, Any] | None:
-    """The first flow that lets one host open a port of another."""
+    """The first flow that lets one host open a port of another. What a filter itself may open names it; a zone is not enough."""
     for flow in site["flows"]:
         served = any(port in site["services"][name].get(protocol, []) for name in flow["services"])
-        if served and _named(site, source, flow["from"]) and _named(site, target, flow["to"]):
+        start = _named(site, source, flow["from"]) and (source not in filters(site) or source in policy.as_list(flow["from"]))
+        if served and start and _named(site, target, flow["to"]):
             found: dict[str, Any] = flow
             return found
     return None
