@@ -134,6 +134,11 @@ def aliases() -> dict[str, list[str]]:
     return out
 
 
+def people() -> list[str]:
+    """Aliases that lead to users; the others lead to a program."""
+    return [name for name in aliases() if not any(target.startswith("|") for target in aliases()[name])]
+
+
 def behind(name: str) -> set[str]:
     """The users that a user's or alias's mail goes to."""
     if name not in aliases():

@@ -113,7 +113,7 @@ def test_a_forward_file_moves_nothing(store: lab.Machine) -> None:
 
 
 @pytest.mark.requirement("SM-9", side="positive")
-@pytest.mark.parametrize("alias", lab.aliases())
+@pytest.mark.parametrize("alias", lab.people())
 def test_mail_from_the_world_to_an_alias_reaches_everybody_behind_it(alias: str) -> None:
     word = lab.token()
     mailflow.from_the_world([mailflow.ours(alias)], word)
