@@ -96,7 +96,7 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
             ["mypy"],
         ],
         "unit": [["pytest", "-q", "tests/unit"]],
-        "molecule": [["molecule", "test"]],
+        "molecule": [["molecule", "test", "--no-command-borders"]],
     }
     return [(name, every[name]) for name in wanted]
 

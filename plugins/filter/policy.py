@@ -326,10 +326,10 @@ def policy_collector(host: str, site: Site, service: str) -> dict[str, Any]:
     return {"host": host_address(site, host), "port": site["services"][service][protocol][0], "protocol": protocol}
 
 
-def policy_listeners(site: Site, service: str) -> list[dict[str, Any]]:
-    """The ports of a service, one entry each."""
+def policy_listeners(site: Site, host: str, service: str) -> list[dict[str, Any]]:
+    """The ports of a service on a host's own address, one entry each."""
     return [
-        {"protocol": protocol, "port": port}
+        {"protocol": protocol, "port": port, "address": host_address(site, host)}
         for protocol in ("tcp", "udp")
         for port in site["services"][service].get(protocol, [])
     ]
@@ -347,6 +347,17 @@ def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
         for name in site["hosts"]
         if name in hosts
     ]
+
+
+def policy_resolvers(site: Site, host: str, nameservers: list[str]) -> list[str]:
+    """Addresses of the name servers that look names up for a host: none for the firewall itself and beyond it.
+
+    Hosts of the open zone see the outside view, which answers for its own names only, and the firewall resolves nothing:
+    a resolver that does not answer would only cost time.
+    """
+    if host == firewall_host(site) or host_zone(site, host) == open_zone(site):
+        return []
+    return [host_address(site, name) for name in nameservers]
 
 
 def policy_known_as(site: Site, hosts: list[str]) -> dict[str, list[str]]:
@@ -615,4 +626,5 @@ class FilterModule:
             "policy_listeners": policy_listeners,
             "policy_address": policy_address,
             "policy_known_as": policy_known_as,
+            "policy_resolvers": policy_resolvers,
         }

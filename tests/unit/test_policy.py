@@ -87,6 +87,11 @@ def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
     }
 
 
+def test_only_hosts_behind_the_firewall_have_a_resolver(site: dict[str, Any]) -> None:
+    found = {host: policy.policy_resolvers(site, host, ["dns1"]) for host in ("router", "fw", "smtp1", "mail")}
+    assert found == {"router": [], "fw": [], "smtp1": ["10.1.1.12"], "mail": ["10.1.1.12"]}
+
+
 def test_links_of_the_firewall_carry_the_translated_addresses(site: dict[str, Any]) -> None:
     outside, dmz, inside = policy.policy_links(site, "fw")
     assert outside["addresses"] == [
