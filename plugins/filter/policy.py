@@ -168,10 +168,10 @@ def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tu
     source_zone = _zone_toward(site, target if from_gate else source, source if from_gate else target)
     target_zone = _zone_toward(site, source if to_gate else target, target if to_gate else source)
     iif, oif = _side(site, gate, source_zone), _side(site, gate, target_zone)
-    if not (from_gate or to_gate):
-        # What comes and goes by one side does not cross the gate; a concentrator forwards for its own tunnels alone.
-        if iif == oif or (gate != firewall_host(site) and not {source_zone, target_zone} & set(tunnel_zones(site, gate))):
-            return None
+    # What comes and goes by one side does not cross the gate; a concentrator forwards for its own tunnels alone.
+    ours = gate == firewall_host(site) or {source_zone, target_zone} & set(tunnel_zones(site, gate))
+    if not (from_gate or to_gate) and (iif == oif or not ours):
+        return None
     return {
         "chain": "output" if from_gate else "input" if to_gate else "forward",
         "iif": None if from_gate else iif,
@@ -444,7 +444,9 @@ def _host_errors(site: Site) -> list[str]:
         for zone, interface in host["interfaces"].items():
             where = f"site_hosts.{name}.interfaces.{zone}"
             if zone not in site["zones"]:
-                errors.append(f"{where}: there is no zone '{zone}'; allowed are {_among(site['zones'])}.")
+                errors.append(
+                    f"{where}: there is no zone '{zone}'; allowed are {_among(set(site['zones']) - set(tunnel_zones(site)))}."
+                )
                 continue
             if zone in tunnel_zones(site):
                 errors.append(f"{where}: nobody has an interface in '{zone}', which lies beyond the tunnels of a concentrator.")
@@ -459,6 +461,10 @@ def _host_errors(site: Site) -> list[str]:
                 errors.append(f"{where}.mac is {mac!r}: it must be like 02:00:0a:01:01:0b, in lower case.")
             elif mac is not None:
                 claim(macs, mac, f"{where}.mac", "MAC addresses")
+        if "beyond" in host and host["beyond"] not in tunnel_zones(site):
+            errors.append(
+                f"site_hosts.{name}.beyond is {host['beyond']!r}: allowed are the zones beyond tunnels, {_among(tunnel_zones(site))}."
+            )
         if "public" in host:
             _public_errors(site, f"site_hosts.{name}.public", host["public"], errors)
             claim(addresses, str(host["public"]), f"site_hosts.{name}.public", "addresses")

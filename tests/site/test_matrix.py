@@ -25,7 +25,8 @@ from tests.site.matrix import Cell, Expected, Result
 from tools import matrix_picture
 
 BATCH = (Path(__file__).parent / "probe_batch.py").read_text(encoding="utf-8")
-LOG = f"{lab.REMOTE_LOGS}/{lab.FIREWALL}/syslog.log"
+# Where the hosts that filter write down what they refuse.
+LOGS = [f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted(matrix.filters(lab.site()))]
 SECONDS = 60  # that the whole matrix may take
 # How long silence has to last, and a daemon may take over its first words: one that turns a client away keeps the connection
 # for five seconds (libwrap).
@@ -93,7 +94,7 @@ def try_all(collector: lab.Machine) -> Matrix:
     begin = time.monotonic()
     run = lab.token()
     words = {cell: f"{run}-{number}" for number, cell in enumerate(CELLS)}
-    size = int(collector.run("stat", "-c", "%s", LOG).stdout)
+    sizes = {log: int(collector.sh(f"stat -c %s {log} 2>/dev/null || echo 0")) for log in LOGS}
     sources = list(dict.fromkeys(cell.source for cell in CELLS))
     facts: dict[Cell, dict[str, Any]] = {}
     with ThreadPoolExecutor(len(sources)) as pool:
@@ -108,7 +109,7 @@ def try_all(collector: lab.Machine) -> Matrix:
     # Lines take a moment; what is missing after the deadline is missing, and told cell by cell.
     deadline = time.monotonic() + 10
     while True:
-        denied = matrix.denied(collector.sh(f"tail -c +{size + 1} {LOG}"))
+        denied = {line for log, size in sizes.items() for line in matrix.denied(collector.sh(f"tail -c +{size + 1} {log}"))}
         arrived = filed(collector, run)
         if (wanted <= denied and listed <= arrived) or time.monotonic() > deadline:
             break
