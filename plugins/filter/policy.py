@@ -352,10 +352,10 @@ def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
 def policy_resolvers(site: Site, host: str, nameservers: list[str]) -> list[str]:
     """Addresses of the name servers that look names up for a host: none for the firewall itself and beyond it.
 
-    Hosts of the open zone see the outside view, which answers for its own names only, and the firewall resolves nothing:
-    a resolver that does not answer would only cost time.
+    Hosts of the open zone see the outside view, which answers for its own names only, and a gate resolves nothing: a
+    resolver that does not answer would only cost time.
     """
-    if host == firewall_host(site) or host_zone(site, host) == open_zone(site):
+    if host == firewall_host(site) or tunnel_zones(site, host) or host_zone(site, host) == open_zone(site):
         return []
     return [host_address(site, name) for name in nameservers]
 

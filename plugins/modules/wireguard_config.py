@@ -54,6 +54,7 @@ import os
 import re
 import stat
 import tempfile
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -170,7 +171,7 @@ def main() -> None:
         os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     config = Config(module)
     private, public = config.keys()
-    result = {"public_key": public, "apply": "nothing"}
+    result: dict[str, Any] = {"public_key": public, "apply": "nothing"}
     content = module.params["content"]
     if content is not None:
         old = read(f"{config.base}.conf")
