@@ -24,6 +24,16 @@ FLOW_KEYS = {"id", "from", "to", "services", "paper", "comment"}
 NAME = re.compile(r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
 DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
 MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
+NOWHERE = (
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/3",
+)
 PAT_IDLE = (600, 3600)
 TUNNEL_GROUP = 200  # link group of a tunnel's interface, beyond those of all levels
 
@@ -51,8 +61,17 @@ def tunnel_zones(site: Site, host: str | None = None) -> list[str]:
 
 
 def zone_group(site: Site, zone: str) -> int:
-    """Number of the link group of a zone's interface: one more than its level, since 0 is every link's group at birth."""
-    return TUNNEL_GROUP if site["zones"][zone].get("tunnel") else int(site["zones"][zone]["level"]) + 1
+    """Number of the link group of a zone's interface: one more than its level, since 0 is every link's group at birth.
+
+    Tunnel zones have one that no level could have, and the other zones without a level come after that.
+    """
+    if site["zones"][zone].get("tunnel"):
+        return TUNNEL_GROUP
+    level = site["zones"][zone].get("level")
+    if level is not None:
+        return int(level) + 1
+    others = [name for name, other in site["zones"].items() if other.get("level") is None and not other.get("tunnel")]
+    return TUNNEL_GROUP + 1 + others.index(zone)
 
 
 def firewall_host(site: Site) -> str | None:
@@ -181,6 +200,92 @@ def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tu
     }
 
 
+def policy_border_zones(site: Site, router: str) -> dict[str, int]:
+    """Zones of a border router, what lies beyond it first, with the link group of each one's interface."""
+    feet = sorted(site["hosts"][router]["interfaces"], key=lambda zone: site["zones"][zone].get("level", -1))
+    return {zone: zone_group(site, zone) for zone in feet}
+
+
+def policy_border_rules(site: Site, router: str) -> list[dict[str, Any]]:
+    """Access lists of a border router, in the form of `policy_rules`: the same flows, as they look outside the firewall.
+
+    Out there hosts are known by their translated addresses, and only what crosses the router or ends at it counts (NET-7).
+    """
+    beyond, near = list(policy_border_zones(site, router))[:2]
+    rules = []
+    for flow in site["flows"]:
+        for source in _endpoints(site, flow["from"]):
+            for target in _endpoints(site, flow["to"]):
+                ends = _border_ends(site, router, beyond, near, source, target)
+                if ends is None:
+                    continue
+                for protocol, ports in _ports(site, flow["services"]).items():
+                    rule = {"flow": flow["id"], **ends, "protocol": protocol, "ports": ports}
+                    if rule not in rules:
+                        rules.append(rule)
+    return rules
+
+
+def _border_ends(
+    site: Site, router: str, beyond: str, near: str, source: tuple[str, str], target: tuple[str, str]
+) -> dict[str, Any] | None:
+    """Chain, interfaces and addresses of one pair of ends at a border router; None where it sees nothing of the pair."""
+
+    def is_beyond(end: tuple[str, str]) -> bool:
+        if end[0] == "zone":
+            return end[1] == open_zone(site)
+        return host_zone(site, end[1]) == open_zone(site) and near not in site["hosts"][end[1]]["interfaces"]
+
+    def outside_address(end: tuple[str, str]) -> str | None:
+        """As the router sees an end on its near side; None for one that nobody out there can name."""
+        if end[0] == "host":
+            seen = seen_as(site, end[1], open_zone(site))
+        else:
+            pat = site.get("pat") or {}
+            seen = str(pat["address"]) if pat.get("zone") == end[1] else ""
+        network = ipaddress.ip_network(site["zones"][near]["network"])
+        return seen if seen and ipaddress.ip_address(seen) in network else None
+
+    def beyond_address(end: tuple[str, str]) -> str | None:
+        return host_address(site, end[1], beyond) if end[0] == "host" else None
+
+    own = ("host", router)
+    if own in (source, target):
+        return _border_own(site, router, near, source, target, outside_address)
+    if is_beyond(source) and not is_beyond(target):
+        address = outside_address(target)
+        if address and target[0] == "host":
+            return {"chain": "forward", "iif": beyond, "oif": near, "saddr": beyond_address(source), "daddr": address}
+    if is_beyond(target) and not is_beyond(source):
+        address = outside_address(source)
+        if address:
+            return {"chain": "forward", "iif": near, "oif": beyond, "saddr": address, "daddr": beyond_address(target)}
+    return None
+
+
+def _border_own(
+    site: Site, router: str, near: str, source: tuple[str, str], target: tuple[str, str], outside_address: Any
+) -> dict[str, Any] | None:
+    """The ends of a flow that begins or ends at the router itself."""
+    own = host_address(site, router, near)
+    if source == target or "zone" in (source[0], target[0]):
+        return None
+    if source == ("host", router):
+        peer = site["hosts"][target[1]].get("public") or host_address(site, target[1])
+        return {"chain": "output", "iif": None, "oif": near, "saddr": own, "daddr": peer}
+    return {"chain": "input", "iif": near, "oif": None, "saddr": outside_address(source), "daddr": own}
+
+
+def policy_bogons(site: Site, beyond: str) -> list[str]:
+    """Networks that no packet can honestly come from out there: the site's own, and those that are routed nowhere.
+
+    Sources: RFC 1918, RFC 6890. Networks for documentation and benchmarks are left out, since labs use them.
+    """
+    own = [str(zone["network"]) for name, zone in site["zones"].items() if name != beyond]
+    nets = [ipaddress.ip_network(network) for network in (*own, *NOWHERE)]
+    return [str(network) for network in ipaddress.collapse_addresses(net for net in nets if net.version == 4)]
+
+
 def policy_static(site: Site) -> list[dict[str, str]]:
     """Static translations: the public and the private address of each host that has both."""
     return [
@@ -244,21 +349,28 @@ def policy_senders(site: Site, host: str, service: str) -> dict[str, str]:
     return dict(sorted(out.items()))
 
 
-def policy_links(site: Site, host: str) -> list[dict[str, Any]]:
-    """The links of a host for the network role: name, MAC, group, addresses with prefix, default gateway, routes."""
+def policy_links(site: Site, host: str, knows_public: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The links of a host for the network role: name, MAC, group, addresses with prefix, default gateway, routes.
+
+    Hosts in `knows_public` carry their public address on the link, and their own on a logical sub-interface (GW-7).
+    """
     links = []
     for zone, interface in site["hosts"][host]["interfaces"].items():
         network = ipaddress.ip_network(site["zones"][zone]["network"])
-        leveled = site["zones"][zone].get("level") is not None
         link: dict[str, Any] = {
             "name": zone,
             "mac": interface.get("mac"),
             "device": interface.get("device"),
-            "group": zone_group(site, zone) if leveled else None,
+            "group": zone_group(site, zone),
             "addresses": [f"{interface['address']}/{network.prefixlen}"],
             "gateway": _gateway(site, host, zone) if zone == _way_out(site, host) else None,
             "routes": _routes(site, host, zone),
         }
+        public = site["hosts"][host].get("public")
+        if public and host in knows_public:
+            # /32: a wider one would make the network outside look as if it were on this link.
+            link["sub_interface"] = {"address": link["addresses"][0], "label": f"{zone}:1"}
+            link["addresses"] = [f"{public}/32"]
         if host == firewall_host(site) and zone == open_zone(site):
             link["addresses"] += [f"{address}/32" for address in _translated(site)]
         links.append(link)
@@ -370,9 +482,9 @@ def policy_known_as(site: Site, hosts: list[str]) -> dict[str, list[str]]:
 
 def policy_errors(site: Site) -> list[str]:
     """What is wrong with a site, one sentence each: the entry, its value, what is allowed. Empty where all is well."""
-    errors = _zone_errors(site)
+    errors = _shape_errors(site) or _zone_errors(site)
     if errors:
-        return errors  # every later check needs networks that can be read
+        return errors  # every later check needs tables and networks that can be read
     errors += _host_errors(site)
     errors += _tunnel_errors(site)
     errors += _service_errors(site)
@@ -384,6 +496,41 @@ def policy_errors(site: Site) -> list[str]:
 
 def _among(values: Iterable[Any]) -> str:
     return ", ".join(sorted(str(value) for value in values)) or "(none)"
+
+
+# What each table is made of: the container, and what its entries are.
+SHAPES: dict[str, tuple[type[Any], type[Any]]] = {
+    "zones": (dict, dict),
+    "hosts": (dict, dict),
+    "services": (dict, dict),
+    "flows": (list, dict),
+    "domains": (list, dict),
+}
+WORDS: dict[type[Any], str] = {dict: "a dictionary", list: "a list"}
+
+
+def _shape_errors(site: Site) -> list[str]:
+    """Tables that are not made as they should be, so that no later check could read them."""
+    errors = []
+    for name, (outer, inner) in SHAPES.items():
+        table: Any = site.get(name)
+        if not isinstance(table, outer) or (not table and name != "domains"):
+            errors.append(f"site_{name} is {str(table)[:60]!r}: it must be {WORDS[outer]} with at least one entry.")
+            continue
+        entries: Iterable[tuple[Any, Any]] = table.items() if isinstance(table, dict) else enumerate(table, 1)
+        errors += [
+            f"site_{name}, entry {key}, is {str(entry)[:60]!r}: it must be {WORDS[inner]}."
+            for key, entry in entries
+            if not isinstance(entry, inner)
+        ]
+    for name, host in site["hosts"].items() if not errors else ():
+        if not isinstance(host.get("interfaces", {}), dict) or any(
+            not isinstance(interface, dict) for interface in host.get("interfaces", {}).values()
+        ):
+            errors.append(f"site_hosts.{name}.interfaces must be a dictionary of zones, each with an address.")
+    if site.get("pat") and not isinstance(site["pat"], dict):
+        errors.append(f"site_pat is {str(site['pat'])[:60]!r}: it must be a dictionary with zone, address and idle.")
+    return errors
 
 
 def _zone_errors(site: Site) -> list[str]:
@@ -620,6 +767,9 @@ class FilterModule:
         return {
             "policy_errors": policy_errors,
             "policy_rules": policy_rules,
+            "policy_border_rules": policy_border_rules,
+            "policy_border_zones": policy_border_zones,
+            "policy_bogons": policy_bogons,
             "policy_static": policy_static,
             "policy_sources": policy_sources,
             "policy_wrappers": policy_wrappers,

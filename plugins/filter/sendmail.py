@@ -14,6 +14,9 @@ from ansible_collections.widgets.mail.plugins.filter.policy import ANY, Site, ho
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
 ALWAYS = ("postmaster", "abuse")
+PIPE = "|"
+# They write files or run commands that the message names (SM-9).
+UNSAFE_PROGRAMS = ("bash", "dash", "perl", "procmail", "python3", "sed", "sh", "uudecode", "vacation", "xargs")
 # The access map writes networks as whole octets; a network is never spelt out in more lines than this.
 MOST_LINES = 256
 
@@ -74,8 +77,12 @@ def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
 
 
 def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
-    """Text of the aliases file."""
-    return "".join(f"{name}:\t{', '.join(targets)}\n" for name, targets in sorted(aliases.items()))
+    """Text of the aliases file; a pipe to a program is quoted (aliases(5))."""
+
+    def written(target: str) -> str:
+        return f'"{target}"' if target.startswith(PIPE) else target
+
+    return "".join(f"{name}:\t{', '.join(map(written, targets))}\n" for name, targets in sorted(aliases.items()))
 
 
 def mail_domains(domains: list[dict[str, Any]], site: Site) -> list[dict[str, Any]]:
@@ -114,7 +121,9 @@ def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domain
     return out
 
 
-def mail_errors(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
+def mail_errors(
+    users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str], programs: dict[str, str] | None = None
+) -> list[str]:
     """What is wrong with users and aliases, one sentence each. Empty where all is well."""
     errors = []
     names: set[str] = set()
@@ -139,14 +148,33 @@ def mail_errors(users: list[dict[str, Any]], aliases: dict[str, Any], domains: l
             errors.append(f"{where} is {targets!r}: give a list of at least one user, alias or address.")
             continue
         for target in targets:
-            if target not in names and target not in aliases and "@" not in str(target):
+            if str(target).startswith(PIPE):
+                errors += _program_errors(where, str(target), programs or {})
+            elif target not in names and target not in aliases and "@" not in str(target):
                 errors.append(f"{where}: {target!r} is neither a user nor an alias nor an address.")
         if _loops(name, aliases):
             errors.append(f"{where}: it leads back to itself.")
+    for name, path in (programs or {}).items():
+        if name in UNSAFE_PROGRAMS or str(path).rpartition("/")[2] in UNSAFE_PROGRAMS or not str(path).startswith("/"):
+            errors.append(
+                f"site_programs.{name} is {path!r}: give the absolute path of a program that checks its input; "
+                f"never allowed are {', '.join(UNSAFE_PROGRAMS)}."
+            )
     for name in ALWAYS:
         if name not in names and name not in aliases:
             errors.append(f"site_aliases lacks {name}: every domain must have somebody there (RFC 5321 4.5.1, RFC 2142).")
     return errors
+
+
+def _program_errors(where: str, target: str, programs: dict[str, str]) -> list[str]:
+    """What is wrong with a pipe to a program: its first word must be on the list, and smrsh takes no shell syntax."""
+    words = target.removeprefix(PIPE).split()
+    if not words or words[0] not in programs:
+        allowed = ", ".join(sorted(programs)) or "(none)"
+        return [f"{where}: the program of {target!r} is not on the list; allowed by site_programs are {allowed}."]
+    if re.search(r"[\"'`$;&|<>()\\\n]", " ".join(words)):
+        return [f"{where}: {target!r} must be a program with plain words: smrsh takes no shell syntax."]
+    return []
 
 
 def _loops(name: str, aliases: dict[str, Any]) -> bool:

@@ -41,6 +41,12 @@ options:
     description: Other texts by file name, such as C(helpfile). Installed as root:root 0444.
     type: dict
     default: {}
+  allowed_programs:
+    description:
+      - The programs that smrsh runs for aliases, name to absolute path. They become the whole content of C(smrsh) in
+        O(directory), as symbolic links. Not given, that directory is left alone.
+      - Each must be an executable file that root owns and nobody else can write.
+    type: dict
   absent:
     description: File names that must not be in the directory.
     type: list
@@ -140,6 +146,7 @@ class Configuration:
         self.aliases: str | None = module.params["aliases"]
         self.files: dict[str, str] = module.params["files"]
         self.absent: list[str] = module.params["absent"]
+        self.allowed: dict[str, str] | None = module.params["allowed_programs"]
         self.staging = ""
         self.gid = -1
 
@@ -224,7 +231,44 @@ class Configuration:
             checker = os.path.join(self.staging, "check-" + name)
             self.run(name, [self.program("sendmail"), "-C", checker, "-bv", "postmaster"], silent=False)
 
+    def check_programs(self) -> None:
+        """Nobody but root may have a hand in what smrsh runs."""
+        for name, path in (self.allowed or {}).items():
+            try:
+                found = os.stat(path)
+            except OSError as problem:
+                raise CheckFailed(f"the program {name} ({path}) cannot be had: {problem.strerror}") from problem
+            sound = stat.S_ISREG(found.st_mode) and found.st_uid == 0 and not found.st_mode & 0o022 and found.st_mode & 0o111
+            if not sound or not os.path.isabs(path) or "/" in name:
+                raise CheckFailed(f"the program {name} ({path}) is no executable file that only root can write")
+
     # -- comparison
+
+    def links(self) -> tuple[dict[str, str], list[str]]:
+        """Links that are missing or lead elsewhere, and names that must go from smrsh's directory."""
+        if self.allowed is None:
+            return {}, []
+        directory = os.path.join(self.live, "smrsh")
+        have = {name: os.path.join(directory, name) for name in (os.listdir(directory) if os.path.isdir(directory) else [])}
+        wrong = {
+            name: path
+            for name, path in self.allowed.items()
+            if name not in have or not os.path.islink(have[name]) or os.readlink(have[name]) != path
+        }
+        return wrong, [name for name in have if name not in self.allowed]
+
+    def link(self, wrong: dict[str, str], surplus: list[str]) -> None:
+        """Make smrsh's directory hold the allowed programs and nothing else."""
+        directory = os.path.join(self.live, "smrsh")
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        for name in surplus:
+            os.unlink(os.path.join(directory, name))
+        for name, path in wrong.items():
+            new = os.path.join(directory, f".{name}.new")
+            if os.path.lexists(new):
+                os.unlink(new)
+            os.symlink(path, new)
+            os.rename(new, os.path.join(directory, name))
 
     def wanted(self) -> Iterator[tuple[str, int, int]]:
         """Name, mode and group of each file, in the order of installation: compiled files after all that they read."""
@@ -290,6 +334,8 @@ class Configuration:
         try:
             self.build()
             self.check()
+            self.check_programs()
+            wrong, surplus = self.links()
             replaced = [entry for entry in self.wanted() if self.differs(*entry)]
             changed = [name for name, _mode, _gid in replaced]
             removed = [name for name in self.absent if os.path.lexists(os.path.join(self.live, name))]
@@ -303,7 +349,13 @@ class Configuration:
                 for name in changed
                 if not name.endswith(".db")
             ] + [{"before_header": name, "after_header": "(absent)", "before": name + "\n", "after": ""} for name in removed]
+            diff += [
+                {"before_header": "smrsh", "after_header": "smrsh", "before": "".join(f"{name}\n" for name in surplus)}
+                | {"after": "".join(f"{name} -> {path}\n" for name, path in wrong.items())}
+            ] * bool(wrong or surplus)
             if not self.module.check_mode:
+                if wrong or surplus:
+                    self.link(wrong, surplus)
                 if replaced:
                     self.install(replaced)
                 for name in removed:
@@ -312,7 +364,9 @@ class Configuration:
             self.module.fail_json(msg=f"{problem}. The configuration in {self.live} was left as it is.")
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
-        self.module.exit_json(changed=bool(changed or removed or make_directory), files=changed + removed, diff=diff)
+        self.module.exit_json(
+            changed=bool(changed or removed or make_directory or wrong or surplus), files=changed + removed, diff=diff
+        )
 
 
 def main() -> None:
@@ -324,6 +378,7 @@ def main() -> None:
             "maps": {"type": "dict", "default": {}},
             "aliases": {"type": "str"},
             "files": {"type": "dict", "default": {}},
+            "allowed_programs": {"type": "dict"},
             "absent": {"type": "list", "elements": "str", "default": []},
             "expect": {"type": "dict", "default": {}},
             "programs": {"type": "path", "default": "/usr/libexec/sendmail"},

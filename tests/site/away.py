@@ -18,6 +18,7 @@ import select
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import time
 from typing import Any
@@ -287,15 +288,25 @@ def _sum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def knock(source: str, target: str, target_port: int, source_port: int) -> None:
-    """Send the first packet of a TCP connection under any source address. Needs root."""
+def knock(source: str, target: str, target_port: int, source_port: int, around: str = "") -> None:
+    """Send the first packet of a TCP connection under any source address. Needs root.
+
+    around: MAC of the next hop; the packet is then put on the wire past this host's own packet filter.
+    """
     addresses = socket.inet_aton(source) + socket.inet_aton(target)
     head = struct.pack(">HHIIBBH", source_port, target_port, 1, 0, 5 << 4, 2, 8192)
     check = _sum(addresses + struct.pack(">BBH", 0, socket.IPPROTO_TCP, 20) + head + b"\0\0\0\0")
     segment = head + struct.pack(">HH", check, 0)
     packet = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + addresses + segment
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-        sock.sendto(packet, (target, 0))
+    if not around:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            sock.sendto(packet, (target, 0))
+        return
+    route = subprocess.run(["ip", "-o", "route", "get", target], capture_output=True, text=True, check=True).stdout.split()
+    # The kernel fills in the IP checksum of a raw socket, not that of a frame.
+    packet = packet[:10] + struct.pack(">H", _sum(packet[:20])) + packet[12:]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as sock:
+        sock.sendto(packet, (route[route.index("dev") + 1], 0x0800, 0, 0, bytes.fromhex(around.replace(":", ""))))
 
 
 def knocks_session(port: int) -> None:

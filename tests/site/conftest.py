@@ -9,6 +9,21 @@ import pytest
 from tests.site import lab
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "lasting: restarts the lab and runs site.yml again and again; `-m lasting` selects it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What lasts takes many minutes: those tests run where they are asked for, and after all others."""
+    last = [item for item in items if item.get_closest_marker("lasting")]
+    items[:] = [item for item in items if item not in last]
+    if "lasting" in config.getoption("markexpr"):
+        items += last
+    elif last:
+        config.hook.pytest_deselected(items=last)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def running_lab() -> None:
     """Stop at once where a host of the lab is missing: a hundred failures would say less."""

@@ -48,12 +48,12 @@ def fetched(user: str, word: str, deadline: float = 20) -> str | None:
 
 
 def arrived_abroad(word: str) -> str:
-    """The text of the foreign mailbox from the message with the word on, once it is there."""
+    """The message with the word out of the foreign mailbox, once it is there."""
     name = FOREIGNER.split("@")[0]
     path = f"/var/mail/{name}"
     stranger = lab.Machine(lab.STRANGER)
     text = lab.until(lambda: stranger.run("grep", "-h", "-B40", "-A5", word, path, check=False).stdout, f"{word} in {path}")
-    return re.split(r"(?m)^From ", text)[-1]
+    return [part for part in re.split(r"(?m)^From ", text) if word in part][-1]
 
 
 def hops(text: str) -> list[tuple[str, str]]:

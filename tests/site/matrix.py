@@ -5,7 +5,8 @@ names two hosts and a port, and know no firewall rules. tests/unit/test_matrix.p
 
 Two sorts of cells are refusals, and they are not the same. Where the firewall stands between two hosts it drops the packet,
 and only silence with a line in its log is right: even a reset would be an answer from beyond it. Between neighbours nothing
-stands in the way, and the target itself has to refuse.
+stands in the way, and the target itself has to refuse. What comes from outside may already end at the border router, which
+drops and logs as the firewall does: one line of either is a line.
 """
 
 from __future__ import annotations
@@ -301,9 +302,10 @@ def denied(log: str) -> set[Packet]:
     return out
 
 
-def packet(cell: Cell, fact: dict[str, Any]) -> Packet:
-    """How the firewall would write down an attempt."""
-    return (str(ipaddress.ip_address(fact["from"])), cell.inner, cell.protocol, int(fact["mark"]), cell.port)
+def packet(cell: Cell, fact: dict[str, Any], translated: bool = True) -> Packet:
+    """How the firewall would write down an attempt, or the router in front of it, which sees it before translation."""
+    target = cell.inner if translated else cell.address
+    return (str(ipaddress.ip_address(fact["from"])), target, cell.protocol, int(fact["mark"]), cell.port)
 
 
 # -- to look at ------------------------------------------------------------------------------------------------------

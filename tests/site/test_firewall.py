@@ -32,6 +32,7 @@ ALLOWED = [
     pytest.param(lab.FIREWALL, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("OPS-1", side="positive")),
     pytest.param(lab.ROUTER, lab.COLLECTOR, SYSLOG, marks=pytest.mark.requirement("OPS-1", side="positive")),
 ]
+IN_FRONT = [(lab.GATEWAY, SSH), (lab.COLLECTOR, SSH), (lab.FIREWALL, SSH), (lab.STORE, SMTP)]
 REFUSED = {
     # into the site
     lab.STRANGER: [
@@ -46,8 +47,8 @@ REFUSED = {
         (lab.FIREWALL, SSH),
         (lab.FIREWALL, UNUSED),
     ],
-    # in front of it
-    lab.ROUTER: [(lab.GATEWAY, SSH), (lab.COLLECTOR, SSH), (lab.FIREWALL, SSH), (lab.STORE, SMTP)],
+    # in front of it: refused by the router's own rules
+    lab.ROUTER: IN_FRONT,
     # out of the DMZ
     lab.GATEWAY: [
         (lab.STRANGER, UNUSED),
@@ -75,9 +76,15 @@ REFUSED = {
 }
 
 
-def denials(collector: lab.Machine) -> str:
-    """The firewall's latest lines on the collector."""
-    return collector.sh(f"tail -n 1000 {lab.REMOTE_LOGS}/{lab.FIREWALL}/syslog.log | grep 'SRC='")
+def denials(collector: lab.Machine, *filters: str) -> str:
+    """The latest lines of these packet filters on the collector."""
+    files = " ".join(f"{lab.REMOTE_LOGS}/{name}/syslog.log" for name in filters)
+    return collector.sh(f"tail -q -n 1000 {files} | grep 'SRC=' || true")
+
+
+def past(host: str) -> dict[str, str]:
+    """How `away.knock` gets a packet from a host to the firewall past the host's own rules."""
+    return {"around": lab.site()["hosts"][lab.FIREWALL]["interfaces"]["outside"]["mac"]} if host == lab.ROUTER else {}
 
 
 @pytest.mark.parametrize(("start", "target", "port"), ALLOWED)
@@ -95,13 +102,39 @@ def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log
     targets = [(lab.reach(target, start), port) for target, port in REFUSED[start]]
     found = lab.Machine(start).call(away.probe, targets=targets)
     assert [entry["result"] for entry in found] == ["silent"] * len(targets), targets
-    # A public address has been translated by the time that the packet is judged.
+    # A public address has been translated by the time that the firewall judges a packet; the router sees it as it came.
     inner = {lab.public(host): lab.address(host) for host in (lab.GATEWAY, lab.NAMESERVER)}
     patterns = [
-        f"DST={inner.get(address, address)} .*SPT={entry['source_port']} DPT={port} "
+        f"DST=({address}|{inner.get(address, address)}) .*SPT={entry['source_port']} DPT={port} "
         for (address, port), entry in zip(targets, found, strict=True)
     ]
-    lab.until(lambda: all(re.search(pattern, denials(collector)) for pattern in patterns), f"lines with {patterns}")
+    filters = (lab.FIREWALL, lab.ROUTER)
+    lab.until(lambda: all(re.search(pattern, denials(collector, *filters)) for pattern in patterns), f"lines with {patterns}")
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.requirement("NET-7", side="negative")
+def test_what_gets_past_the_router_is_still_refused_by_the_firewall(collector: lab.Machine, router: lab.Machine) -> None:
+    own = lab.address(lab.ROUTER, "outside")
+    for number, (target, port) in enumerate(IN_FRONT):
+        ends = {"target": lab.reach(target, lab.ROUTER), "target_port": port}
+        router.call(away.knock, source=own, source_port=40100 + number, **past(lab.ROUTER), **ends)
+    patterns = [f"SRC={own} .*SPT={40100 + number} DPT={port} " for number, (_target, port) in enumerate(IN_FRONT)]
+    lab.until(lambda: all(re.search(one, denials(collector, lab.FIREWALL)) for one in patterns), f"lines with {patterns}")
+
+
+@pytest.mark.requirement("NET-7", side="negative")
+def test_the_router_refuses_by_itself_what_the_firewall_never_sees(
+    collector: lab.Machine, stranger: lab.Machine, firewall: lab.Machine
+) -> None:
+    with firewall.talk(away.knocks_session, port=SSH) as witness:
+        assert witness.read() == "ready"
+        (found,) = stranger.call(away.probe, targets=[[lab.public(lab.GATEWAY), SSH]])
+        pattern = f"router deny .*DST={lab.public(lab.GATEWAY)} .*SPT={found['source_port']} DPT={SSH} "
+        lab.until(lambda: re.search(pattern, denials(collector, lab.ROUTER)), f"a line with {pattern}")
+        # The next packet that the firewall does see is this one: nothing came before it.
+        collector.call(away.probe, targets=[[lab.address(lab.GATEWAY), SSH]])
+        assert witness.read()[0] == lab.address(lab.COLLECTOR)
 
 
 @pytest.mark.requirement("NET-5", side="positive")
@@ -141,19 +174,21 @@ def test_a_forged_inside_source_does_not_reach_the_gateway_where_the_same_packet
     with gateway.talk(away.knocks_session, port=SMTP) as witness:
         assert witness.read() == "ready"
         for source in (lab.address(lab.DESK), lab.address(lab.STORE), lab.address(lab.NAMESERVER)):
-            liar.call(away.knock, source=source, source_port=40001, **ends)
+            liar.call(away.knock, source=source, source_port=40001, **past(start), **ends)
         own = lab.address(start, "world" if start == lab.STRANGER else lab.zone(start))
-        liar.call(away.knock, source=own, source_port=40002, **ends)
+        liar.call(away.knock, source=own, source_port=40002, **past(start), **ends)
         assert witness.read() == [own, 40002]
 
 
 @pytest.mark.requirement("NET-1", side="negative")
-def test_a_forged_source_is_in_the_collectors_log(collector: lab.Machine, router: lab.Machine) -> None:
+@pytest.mark.requirement("NET-7", side="negative")
+@pytest.mark.parametrize(("start", "judge"), [(lab.STRANGER, lab.ROUTER), (lab.ROUTER, lab.FIREWALL)])
+def test_a_forged_source_is_in_the_collectors_log(start: str, judge: str, collector: lab.Machine) -> None:
     source_port = 40003
     ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
-    router.call(away.knock, source=lab.address(lab.DESK), source_port=source_port, **ends)
+    lab.Machine(start).call(away.knock, source=lab.address(lab.DESK), source_port=source_port, **past(start), **ends)
     pattern = f"SRC={lab.address(lab.DESK)} .*SPT={source_port} "
-    lab.until(lambda: re.search(pattern, denials(collector)), f"a line with {pattern}")
+    lab.until(lambda: re.search(pattern, denials(collector, judge)), f"a line of {judge} with {pattern}")
 
 
 @pytest.mark.requirement("NET-1", side="positive")

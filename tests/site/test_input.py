@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +151,13 @@ def test_a_wrong_entry_stops_the_play_and_is_named_with_what_is_allowed(spoil: A
     assert "Nothing was changed" in done.stdout
     assert "UNREACHABLE" not in done.stdout
     assert [word for word in words if word not in done.stdout] == []
+
+
+def test_an_inventory_without_its_tables_is_told_which_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text(f"[site]\n{UNTOUCHED}\n")
+    done = lab.ansible("ansible-playbook", "-i", str(tmp_path / "hosts"), "playbooks/validate.yml", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert [
+        name for name in ("site_zones", "site_flows", "site_users", "group_vars/all", "Nothing was changed") if name not in said
+    ] == []

@@ -25,14 +25,15 @@ from tests.site.matrix import Cell, Expected, Result
 from tools import matrix_picture
 
 BATCH = (Path(__file__).parent / "probe_batch.py").read_text(encoding="utf-8")
-# Where the hosts that filter write down what they refuse.
-LOGS = [f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted(matrix.filters(lab.site()))]
+# Who refuses packets on their way and writes it down, and where the collector has it.
+LOGS = {host: f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted({lab.ROUTER, *matrix.filters(lab.site())})}
 SECONDS = 60  # that the whole matrix may take
 # How long silence has to last, and a daemon may take over its first words: one that turns a client away keeps the connection
 # for five seconds (libwrap).
 PATIENCE, HEARING = 2.5, 8.0
 
 CELLS = matrix.expected(lab.site(), lab.group("props"))
+OUTER = policy.open_zone(lab.site())
 
 
 @dataclass(frozen=True)
@@ -94,31 +95,37 @@ def try_all(collector: lab.Machine) -> Matrix:
     begin = time.monotonic()
     run = lab.token()
     words = {cell: f"{run}-{number}" for number, cell in enumerate(CELLS)}
-    sizes = {log: int(collector.sh(f"stat -c %s {log} 2>/dev/null || echo 0")) for log in LOGS}
+    sizes = {host: int(collector.run("stat", "-c", "%s", log).stdout) for host, log in LOGS.items()}
     sources = list(dict.fromkeys(cell.source for cell in CELLS))
     facts: dict[Cell, dict[str, Any]] = {}
     with ThreadPoolExecutor(len(sources)) as pool:
         for part in pool.map(partial(tried, words=words), sources):
             facts |= part
 
-    packets = {cell: matrix.packet(cell, fact) for cell, fact in facts.items()}
-    wanted = {packets[cell] for cell in CELLS if cell.logged}
+    def logged() -> set[Cell]:
+        """The cells that are in the log of a host that filters, and those from outside that the router kept from it."""
+        denied = {host: matrix.denied(collector.sh(f"tail -c +{size + 1} {LOGS[host]}")) for host, size in sizes.items()}
+        return {
+            cell
+            for cell, fact in facts.items()
+            if any(matrix.packet(cell, fact) in denied[host] for host in matrix.filters(lab.site()))
+            or (cell.logged and lab.zone(cell.source) == OUTER and matrix.packet(cell, fact, False) in denied[lab.ROUTER])
+        }
+
+    wanted = {cell for cell in CELLS if cell.logged}
     listed = {(cell.source, words[cell]) for cell in CELLS if cell.flow and (cell.protocol, cell.port) in matrix.SYSLOG}
-    denied: set[matrix.Packet] = set()
-    arrived: set[tuple[str, str]] = set()
     # Lines take a moment; what is missing after the deadline is missing, and told cell by cell.
     deadline = time.monotonic() + 10
     while True:
-        denied = {line for log, size in sizes.items() for line in matrix.denied(collector.sh(f"tail -c +{size + 1} {log}"))}
-        arrived = filed(collector, run)
-        if (wanted <= denied and listed <= arrived) or time.monotonic() > deadline:
+        lines, arrived = logged(), filed(collector, run)
+        if (wanted <= lines and listed <= arrived) or time.monotonic() > deadline:
             break
     seconds = time.monotonic() - begin
 
     out = []
     for cell in CELLS:
         got = matrix.judge(cell, facts[cell], (cell.source, words[cell]) in arrived)
-        out.append(Result(cell, got, packets[cell] in denied, facts[cell]["words"]))
+        out.append(Result(cell, got, cell in lines, facts[cell]["words"]))
     return Matrix(out, seconds)
 
 
@@ -173,8 +180,6 @@ def test_a_neighbours_echo_is_seen_so_silence_of_the_others_means_something(foun
 
 
 # -- nothing else does -----------------------------------------------------------------------------------------------
-
-OUTER = policy.open_zone(lab.site())
 
 
 def starts_in(zone: str) -> Callable[[Cell], bool]:

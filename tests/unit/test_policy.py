@@ -89,8 +89,8 @@ def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
 
 
 def test_only_hosts_behind_the_firewall_have_a_resolver(site: dict[str, Any]) -> None:
-    found = {host: policy.policy_resolvers(site, host, ["dns1"]) for host in ("router", "fw", "smtp1", "mail")}
-    assert found == {"router": [], "fw": [], "smtp1": ["10.1.1.12"], "mail": ["10.1.1.12"]}
+    found = {host: policy.policy_resolvers(site, host, ["dns1"]) for host in ("router", "fw", "vpn", "smtp1", "mail")}
+    assert found == {"router": [], "fw": [], "vpn": [], "smtp1": ["10.1.1.12"], "mail": ["10.1.1.12"]}
 
 
 def test_links_of_the_firewall_carry_the_translated_addresses(site: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_links_of_the_firewall_carry_the_translated_addresses(site: dict[str, An
 
 def test_the_router_reaches_the_inner_zones_through_the_firewall(site: dict[str, Any]) -> None:
     world, outside = policy.policy_links(site, "router")
-    assert (world["gateway"], outside["gateway"], world["group"]) == (None, None, None)
+    assert (world["gateway"], outside["gateway"], world["group"]) == (None, None, 201)
     assert outside["routes"] == [
         {"to": "10.1.1.0/24", "via": "198.51.100.2"},
         {"to": "10.1.0.0/24", "via": "198.51.100.2"},
@@ -177,7 +177,57 @@ def test_a_concentrator_is_seen_by_its_own_addresses(site: dict[str, Any]) -> No
     assert (policy.seen_as(site, "vpn", "outside"), policy.seen_as(site, "vpn", "inside")) == ("198.51.100.3", "10.1.0.3")
 
 
+def test_a_gateway_carries_its_public_address_and_its_own_on_a_sub_interface(site: dict[str, Any]) -> None:
+    (link,) = policy.policy_links(site, "smtp1", ["smtp1"])
+    assert link["addresses"] == ["198.51.100.4/32"]
+    assert link["sub_interface"] == {"address": "10.1.1.11/24", "label": "dmz:1"}
+    assert link["gateway"] == "10.1.1.1"
+
+
+def border(site: dict[str, Any], flow: str) -> list[tuple[Any, ...]]:
+    return [
+        (r["chain"], r["iif"], r["saddr"], r["oif"], r["daddr"], r["protocol"], r["ports"])
+        for r in policy.policy_border_rules(site, "router")
+        if r["flow"] == flow
+    ]
+
+
+def test_the_border_router_knows_hosts_by_their_translated_addresses(site: dict[str, Any]) -> None:
+    assert policy.policy_border_zones(site, "router") == {"world": 201, "outside": 1}
+    assert border(site, "smtp-in") == [("forward", "world", None, "outside", "198.51.100.4", "tcp", [25])]
+    assert border(site, "smtp-out") == [("forward", "outside", "198.51.100.4", "world", None, "tcp", [25])]
+    assert border(site, "syslog") == [
+        ("output", None, "198.51.100.1", "outside", "10.1.0.24", "tcp", [514]),
+        ("output", None, "198.51.100.1", "outside", "10.1.0.24", "udp", [514]),
+    ]
+    assert border(site, "ssh-admin") == [("input", "outside", "198.51.100.29", None, "198.51.100.1", "tcp", [22])]
+
+
+def test_the_border_router_lets_the_world_come_to_the_tunnels_port_and_sees_nothing_of_what_is_inside(
+    site: dict[str, Any],
+) -> None:
+    assert border(site, "vpn") == [("forward", "world", None, "outside", "198.51.100.3", "udp", [51820])]
+    assert border(site, "vpn-mail") == border(site, "vpn-dns") == []
+
+
+def test_what_stays_behind_the_firewall_is_nothing_to_the_router(site: dict[str, Any]) -> None:
+    assert [flow for flow in ("smtp-to-store", "pop", "smtp-submit", "ssh-to-management") if border(site, flow)] == []
+
+
+def test_bogons_are_the_sites_own_and_private_networks_but_not_the_world(site: dict[str, Any]) -> None:
+    bogons = policy.policy_bogons(site, "world")
+    assert {"198.51.100.0/27", "10.0.0.0/8", "192.168.0.0/16"} <= set(bogons)
+    assert "198.18.0.0/24" not in bogons
+
+
 WRONG: list[tuple[str, Any, list[str]]] = [
+    ("zones", ["dmz"], ["site_zones", "['dmz']", "a dictionary with at least one entry"]),
+    ("zones.dmz", "10.1.1.0/24", ["site_zones, entry dmz", "10.1.1.0/24", "a dictionary"]),
+    ("flows", {}, ["site_flows", "a list with at least one entry"]),
+    ("flows.0", "smtp", ["site_flows, entry 1", "smtp", "a dictionary"]),
+    ("hosts.smtp1.interfaces", ["dmz"], ["site_hosts.smtp1.interfaces", "dictionary of zones"]),
+    ("hosts.smtp1.interfaces.dmz", "10.1.1.11", ["site_hosts.smtp1.interfaces", "dictionary of zones"]),
+    ("pat", "198.51.100.29", ["site_pat", "198.51.100.29", "zone, address and idle"]),
     ("zones.dmz.network", "10.1.0.0/16", ["site_zones.dmz", "overlaps", "site_zones.inside"]),
     ("zones.dmz.network", "10.1.1.1/24", ["site_zones.dmz.network", "10.1.1.1/24", "host bits"]),
     ("zones.dmz.level", 100, ["level is 100", "differ"]),

@@ -103,3 +103,34 @@ def test_where_mail_for_elsewhere_goes_in_the_lab() -> None:
     hops = {host: sendmail.mail_smart_host(site, host, gateways, stores) for host in ("smtp1", "mail", "dns1", "mgmt")}
     assert hops == {"smtp1": "", "mail": "10.1.1.11", "dns1": "10.1.1.11", "mgmt": "10.1.0.25"}
     assert sendmail.mail_domains(site["domains"], site) == [{"name": "widgets.example", "next_hop": "10.1.0.25"}]
+
+
+PROGRAMS = {"logger": "/usr/bin/logger"}
+
+
+def test_a_pipe_is_written_in_quotes() -> None:
+    assert sendmail.sendmail_aliases({"pager": ["|logger -t pager", "bob"]}) == 'pager:\t"|logger -t pager", bob\n'
+
+
+@pytest.mark.requirement("SM-9", side="negative")
+@pytest.mark.parametrize(
+    ("target", "programs", "words"),
+    [
+        ("|uudecode", PROGRAMS, ["site_aliases.pager", "'|uudecode'", "allowed by site_programs are logger"]),
+        ("|/usr/bin/logger", PROGRAMS, ["not on the list"]),
+        ("|logger; id", PROGRAMS, ["not on the list"]),
+        ("|logger $(id)", PROGRAMS, ["no shell syntax"]),
+        ("|", PROGRAMS, ["not on the list"]),
+        ("|mail", {"mail": "/usr/bin/procmail"}, ["site_programs.mail", "/usr/bin/procmail", "never allowed"]),
+        ("|sh", {"sh": "/bin/sh"}, ["site_programs.sh", "never allowed"]),
+        ("|x", {"x": "bin/x"}, ["site_programs.x", "absolute path"]),
+    ],
+)
+def test_a_program_off_the_list_is_refused(target: str, programs: dict[str, str], words: list[str]) -> None:
+    errors = " ".join(sendmail.mail_errors(USERS, {**ALIASES, "pager": [target]}, DOMAINS, programs))
+    for word in words:
+        assert word in errors
+
+
+def test_a_program_on_the_list_is_sound() -> None:
+    assert sendmail.mail_errors(USERS, {**ALIASES, "pager": ["|logger -t pager"]}, DOMAINS, PROGRAMS) == []
