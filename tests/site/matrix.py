@@ -148,22 +148,28 @@ def addresses(site: policy.Site, source: str, target: str) -> list[tuple[str, bo
     return [(known, False), *((address, True) for address in inner if address != known)]
 
 
-def filters(site: policy.Site) -> set[str]:
-    """The hosts with a packet filter of their own: the firewall, and those at which tunnels end."""
+def gates(site: policy.Site) -> set[str]:
+    """The hosts that policy_rules is about: the firewall, and those at which tunnels end."""
     return {host for host in site["hosts"] if host == policy.firewall_host(site) or policy.tunnel_zones(site, host)}
 
 
 def _named(site: policy.Site, host: str, ends: Any) -> bool:
-    """Whether an end of a flow means a host. One that filters is no member of its zones: it is meant where it is named."""
+    """Whether an end of a flow means a host. A gate is no member of its zones: it is meant where it is named."""
     zones = {policy.ANY, policy.host_zone(site, host)}
-    return any(end == host or (end in zones and host not in filters(site)) for end in policy.as_list(ends))
+    return any(end == host or (end in zones and host not in gates(site)) for end in policy.as_list(ends))
+
+
+def filters(site: policy.Site) -> set[str | None]:
+    """The firewall, and the border router in front of it where the inventory has one."""
+    return {policy.firewall_host(site), site["zones"][policy.open_zone(site)].get("gateway")}
 
 
 def flow_for(site: policy.Site, source: str, target: str, protocol: str, port: int) -> dict[str, Any] | None:
-    """The first flow that lets one host open a port of another."""
+    """The first flow that lets one host open a port of another. What a filter itself may open names it; a zone is not enough."""
     for flow in site["flows"]:
         served = any(port in site["services"][name].get(protocol, []) for name in flow["services"])
-        if served and _named(site, source, flow["from"]) and _named(site, target, flow["to"]):
+        start = _named(site, source, flow["from"]) and (source not in filters(site) or source in policy.as_list(flow["from"]))
+        if served and start and _named(site, target, flow["to"]):
             found: dict[str, Any] = flow
             return found
     return None
@@ -186,7 +192,7 @@ def serves(site: policy.Site, props: Iterable[str], host: str, protocol: str, po
 
 def crosses(site: policy.Site, source: str, target: str) -> bool:
     """Whether the firewall is between two hosts, or one of them filters."""
-    return bool(filters(site) & {source, target}) or policy.host_zone(site, source) != policy.host_zone(site, target)
+    return bool(gates(site) & {source, target}) or policy.host_zone(site, source) != policy.host_zone(site, target)
 
 
 def _expect(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +20,13 @@ import yaml
 from ansible_collections.widgets.mail.plugins.filter import policy
 
 from tests import results
-from tests.site import lab, matrix
+from tests.site import away, lab, matrix
 from tests.site.matrix import Cell, Expected, Result
 from tools import matrix_picture
 
 BATCH = (Path(__file__).parent / "probe_batch.py").read_text(encoding="utf-8")
 # Who refuses packets on their way and writes it down, and where the collector has it.
-LOGS = {host: f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted({lab.ROUTER, *matrix.filters(lab.site())})}
+LOGS = {host: f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted({lab.ROUTER, *matrix.gates(lab.site())})}
 SECONDS = 60  # that the whole matrix may take
 # How long silence has to last, and a daemon may take over its first words: one that turns a client away keeps the connection
 # for five seconds (libwrap).
@@ -108,7 +108,7 @@ def try_all(collector: lab.Machine) -> Matrix:
         return {
             cell
             for cell, fact in facts.items()
-            if any(matrix.packet(cell, fact) in denied[host] for host in matrix.filters(lab.site()))
+            if any(matrix.packet(cell, fact) in denied[host] for host in matrix.gates(lab.site()))
             or (cell.logged and lab.zone(cell.source) == OUTER and matrix.packet(cell, fact, False) in denied[lab.ROUTER])
         }
 
@@ -225,6 +225,26 @@ def test_whatever_the_policy_does_not_list_gets_nothing_and_is_logged_where_the_
 def test_no_cell_of_the_matrix_is_wrong(found: Matrix) -> None:
     """All of it, should a cell belong to none of the tests above."""
     report(found.wrong(lambda cell: True))
+
+
+@pytest.fixture
+def router_that_filters_nothing(router: lab.Machine) -> Iterator[None]:
+    """The border router without its own access lists, for one test."""
+    router.run("nft", "delete", "table", "inet", "firewall")
+    yield
+    router.run("systemctl", "reload", "nftables")
+
+
+@pytest.mark.requirement("NET-5", side="negative")
+@pytest.mark.parametrize("start", [lab.STRANGER, lab.ROUTER])
+@pytest.mark.usefixtures("router_that_filters_nothing")
+def test_private_addresses_are_unreachable_from_outside_by_the_firewalls_own_doing(start: str) -> None:
+    """Defence in depth: what the router refuses as well has to end at the firewall when the router lets it by."""
+    cells = [cell for cell in CELLS if cell.source == start and cell.private and cell.protocol == "tcp"]
+    assert cells
+    found = lab.Machine(start).call(away.probe, targets=[[cell.address, cell.port] for cell in cells])
+    opened = zip(cells, (entry["result"] for entry in found), strict=True)
+    report([f"{cell.target} [{cell.address}] {cell.service}: {result}" for cell, result in opened if result != "silent"])
 
 
 def test_the_whole_matrix_is_tried_within_a_minute(found: Matrix) -> None:
