@@ -68,7 +68,9 @@ def vpn_peer_errors(peers: list[Peer], variable: str = "vpn_peers") -> list[str]
             errors.append(f"{where}: public_key is {key}, and so is that of {keys[key]}: keys must differ.")
         keys.setdefault(str(key), str(name))
         networks, bad = _networks(peer.get("addresses") or [])
-        errors += [f"{where}: addresses holds {value!r}: allowed are addresses and networks without host bits." for value in bad]
+        errors += [
+            f"{where}: addresses holds {value!r}: allowed are addresses and networks without host bits." for value in bad
+        ]
         if not networks and not bad:
             errors.append(f"{where}: addresses is empty; name what may come out of its tunnel.")
         for network in networks:
