@@ -55,11 +55,13 @@ def hosts(steps: Steps) -> None:
 
 def site(arguments: argparse.Namespace) -> int:
     """The whole site, and mail through it."""
-    steps = Steps(6)
+    steps = Steps(7)
     prepare(steps)
     hosts(steps)
     with steps.step("site.yml") as (note, result):
         result.append(str(playbook.play("site.yml", "site", "site.yml", note)))
+    with steps.step("tunnels") as (note, result):
+        result.append(str(playbook.play("playbooks/lab/tunnels.yml", "tunnels", "Setting up tunnels to the site", note)))
     with steps.step("mail") as (note, result):
         lab = mail.Lab(playbook.inventory())
         note("in")

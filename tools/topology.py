@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
-WIDTH, LEFT, TOP = 980, 30, 40
+WIDTH, LEFT, TOP = 1040, 30, 40
 ZONE_HEIGHT, GAP, BOX_WIDTH, BOX_HEIGHT = 92, 74, 142, 52
+JOIN_WIDTH, JOIN_STEP, SINGLE_STEP = 112, 122, 150
 COLOURS = ("#fbe3df", "#fdf0d5", "#e3eefb", "#e2f3e4")
 
 
@@ -35,10 +36,9 @@ def text(x: float, y: float, words: str, size: int = 13, weight: str = "normal",
     )
 
 
-def box(x: float, y: float, title: str, lines: list[str], fill: str = "#fff") -> str:
+def box(x: float, y: float, title: str, lines: list[str], fill: str = "#fff", width: int = BOX_WIDTH) -> str:
     out = [
-        f'<rect x="{x - BOX_WIDTH / 2:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" '
-        f'fill="{fill}" stroke="#555"/>',
+        f'<rect x="{x - width / 2:.0f}" y="{y:.0f}" width="{width}" height="{BOX_HEIGHT}" rx="6" fill="{fill}" stroke="#555"/>',
         text(x, y + 19, title, weight="bold"),
     ]
     out += [text(x, y + 34 + 13 * i, line, size=11, colour="#444") for i, line in enumerate(lines)]
@@ -46,8 +46,11 @@ def box(x: float, y: float, title: str, lines: list[str], fill: str = "#fff") ->
 
 
 def draw(site: dict[str, Any]) -> str:
-    """The picture: one band a zone from outside to inside, joining hosts on the lines between bands."""
-    zones = sorted(site["zones"], key=lambda name: site["zones"][name].get("level", -1))
+    """The picture: one band a zone from outside to inside, joining hosts on the lines between bands; tunnels at their end."""
+    tunnels = {name: zone["tunnel"] for name, zone in site["zones"].items() if zone.get("tunnel")}
+    zones = sorted(
+        (name for name in site["zones"] if name not in tunnels), key=lambda name: site["zones"][name].get("level", -1)
+    )
     middle = {name: TOP + i * (ZONE_HEIGHT + GAP) + ZONE_HEIGHT / 2 for i, name in enumerate(zones)}
     height = TOP + len(zones) * (ZONE_HEIGHT + GAP) - GAP + 40
     out = [
@@ -69,7 +72,7 @@ def draw(site: dict[str, Any]) -> str:
         )
     joins = [name for name, host in site["hosts"].items() if len(host["interfaces"]) > 1]
     for i, name in enumerate(joins):
-        x = 270 + 110 * i
+        x = 215 + JOIN_STEP * i
         feet = sorted(site["hosts"][name]["interfaces"], key=lambda zone: middle[zone])
         top, bottom = middle[feet[0]], middle[feet[-1]]
         y = (top + middle[feet[1]]) / 2 - BOX_HEIGHT / 2
@@ -78,14 +81,16 @@ def draw(site: dict[str, Any]) -> str:
             address = site["hosts"][name]["interfaces"][zone]["address"]
             out.append(f'<circle cx="{x}" cy="{middle[zone]:.0f}" r="5" fill="#555"/>')
             out.append(text(x + 45, middle[zone] + 4, address, size=11))
-        out.append(box(x, y, name, [" - ".join(feet)], fill="#ddd"))
+        far = ", ".join(zone for zone, end in tunnels.items() if end == name)
+        lines = [" - ".join(feet), *([f"to {far}"] if far else [])]
+        out.append(box(x, y, name, lines, fill="#ddd", width=JOIN_WIDTH))
     for zone in zones:
         single = [(name, host) for name, host in site["hosts"].items() if list(host["interfaces"]) == [zone]]
         for i, (name, host) in enumerate(single):
             lines = [host["interfaces"][zone]["address"]]
             if "public" in host:
                 lines.append(f"seen as {host['public']}")
-            x = WIDTH - LEFT - 95 - (len(single) - 1 - i) * 160
+            x = WIDTH - LEFT - 95 - (len(single) - 1 - i) * SINGLE_STEP
             out.append(box(x, middle[zone] - BOX_HEIGHT / 2, name, lines))
     out.append(text(WIDTH / 2, height - 14, f"{len(site['flows'])} flows are permitted; all else is refused and logged", 12))
     return "\n".join([*out, "</svg>", ""])

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.policy import Site, host_address, level_zones
+from ansible_collections.widgets.mail.plugins.filter.policy import Site, host_address, level_zones, tunnel_zones
 
 try:
     from ansible.errors import AnsibleFilterError
@@ -189,8 +189,8 @@ def dns_zones(
 
 
 def dns_clients(site: Site) -> list[str]:
-    """The networks that get the internal view: those of all zones but the open one."""
-    return [str(site["zones"][zone]["network"]) for zone in level_zones(site)[1:]]
+    """The networks that get the internal view: those of all zones but the open one, and those beyond tunnels."""
+    return [str(site["zones"][zone]["network"]) for zone in [*level_zones(site)[1:], *tunnel_zones(site)]]
 
 
 def zone_path(view: str, name: str) -> str:

@@ -12,7 +12,7 @@ LABEL = "widgets.lab"
 
 
 def lab_networks(zones: dict[str, Any], prefix: str, engine_version: str) -> list[dict[str, Any]]:
-    """One bridge network for each zone.
+    """One bridge network for each zone that hosts have links in; what lies beyond tunnels has none.
 
     The gateway is the last usable address and is given to nobody, the host included: what a container sends there goes
     nowhere, so that the only ways between zones are the lab's own routers.
@@ -23,6 +23,8 @@ def lab_networks(zones: dict[str, Any], prefix: str, engine_version: str) -> lis
         options["com.docker.network.bridge.gateway_mode_ipv4"] = "nat-unprotected"
     out = []
     for zone, settings in zones.items():
+        if settings.get("tunnel"):
+            continue
         network = ipaddress.ip_network(settings["network"])
         out.append(
             {

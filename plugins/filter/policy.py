@@ -5,7 +5,9 @@ inventory variable of the same name with ``site_`` before it (playbooks/vars/sit
 pure; they expect a site for which `policy_errors` found nothing.
 
 Terms: a *level zone* is a zone with a security level, an interface of the firewall. The level zone of the lowest level is
-the *open* zone: it stands for every address that no other zone holds.
+the *open* zone: it stands for every address that no other zone holds. A *tunnel zone* is a network at the far end of
+tunnels; its ``tunnel`` names the host that they end at, the concentrator. A *gate* is a host that packets are filtered
+at: the firewall between the level zones, a concentrator between its tunnel zones and everything else.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ NOWHERE = (
     "224.0.0.0/3",
 )
 PAT_IDLE = (600, 3600)
+TUNNEL_GROUP = 200  # link group of a tunnel's interface, beyond those of all levels
 
 
 def as_list(value: Any) -> list[Any]:
@@ -51,15 +54,24 @@ def open_zone(site: Site) -> str:
     return level_zones(site)[0]
 
 
+def tunnel_zones(site: Site, host: str | None = None) -> list[str]:
+    """Names of the zones that lie beyond tunnels: of those that end at a host, or of all."""
+    zones = {name: zone["tunnel"] for name, zone in site["zones"].items() if zone.get("tunnel")}
+    return [name for name, end in zones.items() if host in (None, end)]
+
+
 def zone_group(site: Site, zone: str) -> int:
     """Number of the link group of a zone's interface: one more than its level, since 0 is every link's group at birth.
 
-    Zones without a level come after all that could have one.
+    Tunnel zones have one that no level could have, and the other zones without a level come after that.
     """
+    if site["zones"][zone].get("tunnel"):
+        return TUNNEL_GROUP
     level = site["zones"][zone].get("level")
     if level is not None:
         return int(level) + 1
-    return 201 + [name for name, other in site["zones"].items() if other.get("level") is None].index(zone)
+    others = [name for name, other in site["zones"].items() if other.get("level") is None and not other.get("tunnel")]
+    return TUNNEL_GROUP + 1 + others.index(zone)
 
 
 def firewall_host(site: Site) -> str | None:
@@ -92,7 +104,7 @@ def seen_as(site: Site, host: str, zone: str) -> str:
     """The address under which hosts of `zone` see `host`: its own, or the translated one where the open zone is entered."""
     own = host_address(site, host, zone)
     home = host_zone(site, host)
-    if zone != open_zone(site) or home == zone or host == firewall_host(site):
+    if zone != open_zone(site) or home == zone or zone in site["hosts"][host]["interfaces"]:
         return own
     public = site["hosts"][host].get("public")
     if public:
@@ -120,13 +132,14 @@ def _ports(site: Site, services: Iterable[str]) -> dict[str, list[int]]:
     return {protocol: sorted(ports) for protocol, ports in out.items() if ports}
 
 
-def policy_rules(site: Site) -> list[dict[str, Any]]:
-    """The rules of the firewall: one for each pair of ends and protocol that crosses it or ends at it.
+def policy_rules(site: Site, gate: str | None = None) -> list[dict[str, Any]]:
+    """The rules of a gate (the firewall where none is named): one for each pair of ends and protocol that crosses it or
+    ends at it.
 
     Each rule has ``chain`` (forward, input, output), ``flow`` (the id it comes from), ``iif`` and ``oif`` (zone or None),
     ``saddr`` and ``daddr`` (address, network or None for any), ``protocol`` and ``ports``.
     """
-    gate = firewall_host(site)
+    gate = gate or firewall_host(site)
     rules = []
     for flow in site["flows"]:
         for source in _endpoints(site, flow["from"]):
@@ -139,11 +152,29 @@ def policy_rules(site: Site) -> list[dict[str, Any]]:
     return rules
 
 
-def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any] | None:
-    """Chain, interfaces and addresses of one pair of ends; None where the pair does not touch the firewall."""
+def _side(site: Site, gate: str | None, zone: str) -> str:
+    """The zone by whose interface a gate reaches another zone: a foot of its own, or the way to the one that has it."""
+    if gate is None or zone in tunnel_zones(site, gate):
+        return zone
+    end = site["zones"][zone].get("tunnel")
+    if end:
+        return _side(site, gate, host_zone(site, end))
+    return zone if zone in site["hosts"][gate]["interfaces"] else host_zone(site, gate)
 
-    def zone_of(end: tuple[str, str]) -> str:
-        return end[1] if end[0] == "zone" else host_zone(site, end[1])
+
+def _zone_toward(site: Site, end: tuple[str, str], other: tuple[str, str]) -> str:
+    """The zone of one end of a flow. Of a host with several feet the one that it shares with the other end counts."""
+    kind, name = end
+    if kind == "zone":
+        return name
+    feet = site["hosts"][name]["interfaces"]
+    there = [other[1]] if other[0] == "zone" else list(site["hosts"][other[1]]["interfaces"])
+    shared = [zone for zone in reversed(level_zones(site)) if zone in feet and zone in there]
+    return shared[0] if shared else host_zone(site, name)
+
+
+def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any] | None:
+    """Chain, interfaces and addresses of one pair of ends; None where the pair does not touch the gate."""
 
     def address_of(end: tuple[str, str], toward: str) -> str | None:
         if end[0] == "host":
@@ -153,14 +184,17 @@ def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tu
     from_gate, to_gate = source == ("host", gate), target == ("host", gate)
     if from_gate and to_gate:
         return None
-    source_zone = zone_of(target) if from_gate else zone_of(source)
-    target_zone = zone_of(source) if to_gate else zone_of(target)
-    if not (from_gate or to_gate) and source_zone == target_zone:
+    source_zone = _zone_toward(site, target if from_gate else source, source if from_gate else target)
+    target_zone = _zone_toward(site, source if to_gate else target, target if to_gate else source)
+    iif, oif = _side(site, gate, source_zone), _side(site, gate, target_zone)
+    # What comes and goes by one side does not cross the gate; a concentrator forwards for its own tunnels alone.
+    ours = gate == firewall_host(site) or {source_zone, target_zone} & set(tunnel_zones(site, gate))
+    if not (from_gate or to_gate) and (iif == oif or not ours):
         return None
     return {
         "chain": "output" if from_gate else "input" if to_gate else "forward",
-        "iif": None if from_gate else source_zone,
-        "oif": None if to_gate else target_zone,
+        "iif": None if from_gate else iif,
+        "oif": None if to_gate else oif,
         "saddr": address_of(source, target_zone),
         "daddr": address_of(target, source_zone),
     }
@@ -329,24 +363,40 @@ def policy_links(site: Site, host: str, knows_public: Iterable[str] = ()) -> lis
             "device": interface.get("device"),
             "group": zone_group(site, zone),
             "addresses": [f"{interface['address']}/{network.prefixlen}"],
-            "gateway": _gateway(site, host, zone),
-            "routes": [],
+            "gateway": _gateway(site, host, zone) if zone == _way_out(site, host) else None,
+            "routes": _routes(site, host, zone),
         }
         public = site["hosts"][host].get("public")
         if public and host in knows_public:
             # /32: a wider one would make the network outside look as if it were on this link.
             link["sub_interface"] = {"address": link["addresses"][0], "label": f"{zone}:1"}
             link["addresses"] = [f"{public}/32"]
-        gate = firewall_host(site)
-        if host == gate and zone == open_zone(site):
+        if host == firewall_host(site) and zone == open_zone(site):
             link["addresses"] += [f"{address}/32" for address in _translated(site)]
-        elif gate and zone == open_zone(site):
-            link["routes"] = [
-                {"to": site["zones"][inner]["network"], "via": host_address(site, gate, zone)}
-                for inner in level_zones(site)[1:]
-            ]
         links.append(link)
     return links
+
+
+def _way_out(site: Site, host: str) -> str | None:
+    """The zone by which a host leaves for the rest of the world: of those with another's gateway the least trusted."""
+    ways = [zone for zone in site["hosts"][host]["interfaces"] if _gateway(site, host, zone)]
+    return min(ways, key=lambda zone: site["zones"][zone].get("level") or 0, default=None)
+
+
+def _routes(site: Site, host: str, zone: str) -> list[dict[str, str]]:
+    """The routes of a host on one of its zones: inner zones through the firewall, tunnel zones through the concentrator."""
+    gate = firewall_host(site)
+    feet = set(site["hosts"][host]["interfaces"])
+    out = []
+    # Only a host in the open zone is told: the others have the firewall as their default gateway, unless that is outside.
+    if gate and gate != host and zone == host_zone(site, host) and open_zone(site) in feet:
+        via = host_address(site, gate, zone)
+        out += [{"to": site["zones"][z]["network"], "via": via} for z in level_zones(site)[1:] if z not in feet]
+    for far in tunnel_zones(site):
+        end = site["zones"][far]["tunnel"]
+        if end != host and zone == host_zone(site, end):
+            out.append({"to": site["zones"][far]["network"], "via": host_address(site, end, zone)})
+    return out
 
 
 def _translated(site: Site) -> list[str]:
@@ -365,9 +415,13 @@ def _gateway(site: Site, host: str, zone: str) -> str | None:
     return str(gateway)
 
 
-def policy_zones(site: Site) -> dict[str, int]:
-    """Zones of the firewall, the least trusted first, with the link group of each one's interface."""
-    return {zone: zone_group(site, zone) for zone in level_zones(site)}
+def policy_zones(site: Site, gate: str | None = None) -> dict[str, int]:
+    """Zones that a gate (the firewall where none is named) has an interface in, the least trusted first, each with the
+    link group of that interface; tunnel zones come last and share one.
+    """
+    gate = gate or firewall_host(site)
+    feet = site["hosts"][gate]["interfaces"] if gate else site["zones"]
+    return {zone: zone_group(site, zone) for zone in [*(z for z in level_zones(site) if z in feet), *tunnel_zones(site, gate)]}
 
 
 def policy_pat(site: Site) -> dict[str, Any]:
@@ -410,10 +464,10 @@ def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
 def policy_resolvers(site: Site, host: str, nameservers: list[str]) -> list[str]:
     """Addresses of the name servers that look names up for a host: none for the firewall itself and beyond it.
 
-    Hosts of the open zone see the outside view, which answers for its own names only, and the firewall resolves nothing:
-    a resolver that does not answer would only cost time.
+    Hosts of the open zone see the outside view, which answers for its own names only, and a gate resolves nothing: a
+    resolver that does not answer would only cost time.
     """
-    if host == firewall_host(site) or host_zone(site, host) == open_zone(site):
+    if host == firewall_host(site) or tunnel_zones(site, host) or host_zone(site, host) == open_zone(site):
         return []
     return [host_address(site, name) for name in nameservers]
 
@@ -432,6 +486,7 @@ def policy_errors(site: Site) -> list[str]:
     if errors:
         return errors  # every later check needs tables and networks that can be read
     errors += _host_errors(site)
+    errors += _tunnel_errors(site)
     errors += _service_errors(site)
     errors += _flow_errors(site)
     errors += _pat_errors(site)
@@ -536,7 +591,12 @@ def _host_errors(site: Site) -> list[str]:
         for zone, interface in host["interfaces"].items():
             where = f"site_hosts.{name}.interfaces.{zone}"
             if zone not in site["zones"]:
-                errors.append(f"{where}: there is no zone '{zone}'; allowed are {_among(site['zones'])}.")
+                errors.append(
+                    f"{where}: there is no zone '{zone}'; allowed are {_among(set(site['zones']) - set(tunnel_zones(site)))}."
+                )
+                continue
+            if zone in tunnel_zones(site):
+                errors.append(f"{where}: nobody has an interface in '{zone}', which lies beyond the tunnels of a concentrator.")
                 continue
             network = ipaddress.ip_network(site["zones"][zone]["network"])
             if _in_network(interface.get("address"), network):
@@ -548,6 +608,10 @@ def _host_errors(site: Site) -> list[str]:
                 errors.append(f"{where}.mac is {mac!r}: it must be like 02:00:0a:01:01:0b, in lower case.")
             elif mac is not None:
                 claim(macs, mac, f"{where}.mac", "MAC addresses")
+        if "beyond" in host and host["beyond"] not in tunnel_zones(site):
+            errors.append(
+                f"site_hosts.{name}.beyond is {host['beyond']!r}: allowed are the zones beyond tunnels, {_among(tunnel_zones(site))}."
+            )
         if "public" in host:
             _public_errors(site, f"site_hosts.{name}.public", host["public"], errors)
             claim(addresses, str(host["public"]), f"site_hosts.{name}.public", "addresses")
@@ -583,6 +647,20 @@ def _gateway_errors(site: Site) -> list[str]:
                 f"site_zones.{name}.gateway is {gateway!r}: it must be an address inside {zone['network']} "
                 f"or a host with an interface there: {_among(inside)}."
             )
+    return errors
+
+
+def _tunnel_errors(site: Site) -> list[str]:
+    errors = []
+    for name in tunnel_zones(site):
+        where, zone = f"site_zones.{name}", site["zones"][name]
+        for key in ("level", "gateway"):
+            if zone.get(key) is not None:
+                errors.append(f"{where} has tunnel and {key}: a zone beyond a tunnel has no {key}.")
+        feet = set(site["hosts"].get(zone["tunnel"], {}).get("interfaces") or {})
+        if not feet & set(level_zones(site)):
+            ends = [h for h, host in site["hosts"].items() if set(host.get("interfaces") or {}) & set(level_zones(site))]
+            errors.append(f"{where}.tunnel is {zone['tunnel']!r}: allowed are the hosts with a foot in a zone: {_among(ends)}.")
     return errors
 
 
@@ -622,14 +700,30 @@ def _flow_errors(site: Site) -> list[str]:
             for end in as_list(flow[key]):
                 if end not in ends:
                     errors.append(f"{where}: {key} names '{end}', which is no zone or host; allowed are {_among(ends)}.")
-                elif end in site["zones"] and site["zones"][end].get("level") is None:
+                elif end in site["zones"] and site["zones"][end].get("level") is None and end not in tunnel_zones(site):
                     errors.append(
                         f"{where}: {key} names '{end}', a zone without a level, which is no interface of the "
                         f"firewall; allowed are {_among(level_zones(site))} ('{open_zone(site)}' stands for all beyond)."
                     )
+        errors += _tunnel_flow_errors(site, flow, where)
         for service in as_list(flow["services"]):
             if service not in site["services"]:
                 errors.append(f"{where}: there is no service '{service}'; allowed are {_among(site['services'])}.")
+    return errors
+
+
+def _tunnel_flow_errors(site: Site, flow: dict[str, Any], where: str) -> list[str]:
+    """Tunnels lead into the site, not through it: their zones have no addresses that the world could answer."""
+    far = set(tunnel_zones(site))
+    beyond = {ANY, open_zone(site)}
+    errors = []
+    for one, other in (("from", "to"), ("to", "from")):
+        between = set(as_list(flow[one])) & far, set(as_list(flow[other])) & beyond
+        if all(between):
+            errors.append(
+                f"{where}: {one} names '{_among(between[0])}', beyond a tunnel, and {other} '{_among(between[1])}': a tunnel "
+                "leads to zones and hosts of the site only; name those."
+            )
     return errors
 
 

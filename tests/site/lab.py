@@ -158,7 +158,10 @@ NAMESERVER = group("nameservers")[0]
 COLLECTOR = group("management")[0]
 FIREWALL = group("firewalls")[0]
 ROUTER = group("routers")[0]
-STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()))
+CONCENTRATOR = group("concentrators")[0]
+# Who comes through a tunnel: a mobile user, and the gateway of a branch office.
+TRAVELLERS = group("travellers")
+STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()) and host not in TRAVELLERS)
 DESK = next(host for host in group("props") if zone(host) == zone(STORE))
 
 

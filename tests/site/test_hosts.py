@@ -139,7 +139,9 @@ def test_what_is_said_before_a_login_names_no_system(each: lab.Machine) -> None:
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
-@pytest.mark.parametrize("name", sorted({*lab.group("site")} - {*lab.group("routers"), *lab.group("firewalls")}))
+@pytest.mark.parametrize(
+    "name", sorted({*lab.group("site")} - {*lab.group("routers"), *lab.group("firewalls"), *lab.group("concentrators")})
+)
 def test_a_host_that_is_no_router_forwards_nothing(name: str) -> None:
     assert lab.Machine(name).sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
 

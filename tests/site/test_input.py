@@ -83,6 +83,42 @@ def dangling_alias() -> tuple[dict[str, Any], list[str]]:
     return {"site_aliases": {**lab.aliases(), "sales": ["nobody.we.know"]}}, ["site_aliases.sales", "nobody.we.know"]
 
 
+# Public halves of keys that nobody has.
+KEYS = ["B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE=", "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk="]
+
+
+def peers(**changes: Any) -> dict[str, Any]:
+    """The peers of the concentrator with keys that can be read here, the last of them changed."""
+    out = [{**peer, "public_key": key} for peer, key in zip(lab.variables()["site_vpn_peers"], KEYS, strict=True)]
+    out[-1] |= changes
+    return {"site_vpn_peers": out}
+
+
+def peer_without_key() -> tuple[dict[str, Any], list[str]]:
+    """A peer whose key is missing."""
+    return peers(public_key=""), ["entry 2 (branch)", "no public_key", "wg pubkey"]
+
+
+def peers_with_one_address() -> tuple[dict[str, Any], list[str]]:
+    """Two peers that one address leads to."""
+    (address,) = lab.variables()["site_vpn_peers"][0]["addresses"]
+    return peers(addresses=[address]), ["entry 2 (branch)", address, "roamer", "must not share"]
+
+
+def peer_that_passes_for_a_zone() -> tuple[dict[str, Any], list[str]]:
+    """A peer who could send as the inside."""
+    inside = lab.site()["zones"][lab.zone(lab.STORE)]["network"]
+    return peers(addresses=[inside]), ["entry 2 (branch)", inside, f"overlaps site_zones.{lab.zone(lab.STORE)}"]
+
+
+def tunnel_to_the_world() -> tuple[dict[str, Any], list[str]]:
+    """A flow from a tunnel to everywhere."""
+    wrong = flows()
+    far = policy.tunnel_zones(lab.site())[0]
+    wrong[0]["from"], wrong[0]["to"] = far, policy.ANY
+    return {"site_flows": wrong}, [wrong[0]["id"], far, "beyond a tunnel"]
+
+
 @pytest.mark.requirement("NET-1", side="positive")
 def test_the_inventory_as_it_stands_passes_the_check_without_a_host() -> None:
     done = validate()
@@ -101,6 +137,10 @@ def test_the_inventory_as_it_stands_passes_the_check_without_a_host() -> None:
         port_out_of_range,
         malformed_domain,
         dangling_alias,
+        peer_without_key,
+        peers_with_one_address,
+        peer_that_passes_for_a_zone,
+        tunnel_to_the_world,
     ],
     ids=lambda spoil: spoil.__name__,
 )

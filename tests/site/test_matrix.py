@@ -26,7 +26,7 @@ from tools import matrix_picture
 
 BATCH = (Path(__file__).parent / "probe_batch.py").read_text(encoding="utf-8")
 # Who refuses packets on their way and writes it down, and where the collector has it.
-LOGS = {host: f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in (lab.FIREWALL, lab.ROUTER)}
+LOGS = {host: f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in sorted({lab.ROUTER, *matrix.gates(lab.site())})}
 SECONDS = 60  # that the whole matrix may take
 # How long silence has to last, and a daemon may take over its first words: one that turns a client away keeps the connection
 # for five seconds (libwrap).
@@ -103,12 +103,12 @@ def try_all(collector: lab.Machine) -> Matrix:
             facts |= part
 
     def logged() -> set[Cell]:
-        """The cells that are in the firewall's log, and those from outside that its neighbour, the router, kept from it."""
+        """The cells that are in the log of a host that filters, and those from outside that the router kept from it."""
         denied = {host: matrix.denied(collector.sh(f"tail -c +{size + 1} {LOGS[host]}")) for host, size in sizes.items()}
         return {
             cell
             for cell, fact in facts.items()
-            if matrix.packet(cell, fact) in denied[lab.FIREWALL]
+            if any(matrix.packet(cell, fact) in denied[host] for host in matrix.gates(lab.site()))
             or (cell.logged and lab.zone(cell.source) == OUTER and matrix.packet(cell, fact, False) in denied[lab.ROUTER])
         }
 

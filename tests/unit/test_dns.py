@@ -41,7 +41,7 @@ def test_outside_sees_public_addresses_only(site: dict[str, Any]) -> None:
 
 def test_no_public_file_names_a_private_host_or_address(site: dict[str, Any]) -> None:
     text = "".join(t for path, t in dns.dns_zone_files(zones(site)).items() if path.startswith("zones/external/"))
-    for word in ("10.1.", "mail.widgets", "\nmail ", "mgmt", "workstation", "fw", "router"):
+    for word in ("10.1.", "mail.widgets", "\nmail ", "mgmt", "workstation", "fw", "router", "vpn"):
         assert word not in text
 
 
@@ -49,6 +49,7 @@ def test_inside_sees_private_addresses_one_for_each_name(site: dict[str, Any]) -
     assert rows(zones(site), "internal", "widgets.example", "A") == {
         "router": "198.51.100.1",
         "fw": "10.1.0.1",
+        "vpn": "10.1.0.3",
         "smtp1": "10.1.1.11",
         "dns1": "10.1.1.12",
         "mgmt": "10.1.0.24",
@@ -64,6 +65,7 @@ def test_inside_every_address_has_its_pointer(site: dict[str, Any]) -> None:
     assert rows(entries, "internal", "100.51.198.in-addr.arpa", "PTR") == {
         "1": "router.widgets.example.",
         "2": "fw.widgets.example.",
+        "3": "vpn.widgets.example.",
         "4": "smtp1.widgets.example.",
         "5": "dns1.widgets.example.",
     }
@@ -147,7 +149,7 @@ def test_a_reverse_zone_after_rfc_2317(site: dict[str, Any]) -> None:
 
 
 def test_clients_are_all_but_the_open_zone(site: dict[str, Any]) -> None:
-    assert dns.dns_clients(site) == ["10.1.1.0/24", "10.1.0.0/24"]
+    assert dns.dns_clients(site) == ["10.1.1.0/24", "10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]
 
 
 GOOD = {"name": "a.example", "mname": "n.a.example.", "rname": "p.a.example.", "ttl": 60, "records": []}

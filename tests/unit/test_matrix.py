@@ -41,17 +41,18 @@ def cell(site: dict[str, Any], source: str, target: str, protocol: str, port: in
 
 def test_every_ordered_pair_is_there_with_every_port(site: dict[str, Any]) -> None:
     found = Counter((c.source, c.target, c.address) for c in cells(site))
-    pairs = {(source, target) for source in site["hosts"] for target in site["hosts"] if source != target}
+    hosts = {name for name, host in site["hosts"].items() if "beyond" not in host}
+    pairs = {(source, target) for source in hosts for target in hosts if source != target}
     assert {(source, target) for source, target, _address in found} == pairs
     wanted = {("tcp", port) for port in (22, 23, 25, 53, 79, 110, 143, 465, 514, 587, 995, 3306, 6000)}
-    wanted |= {("udp", 53), ("udp", 514), ("icmp", 0)}
+    wanted |= {("udp", 53), ("udp", 514), ("udp", 51820), ("icmp", 0)}
     assert set(matrix.ports(site)) == wanted
     assert set(found.values()) == {len(wanted)}
 
 
 def test_the_port_of_a_new_service_is_tried_as_well(site: dict[str, Any]) -> None:
-    site["services"]["wireguard"] = {"udp": [51820]}
-    assert ("udp", 51820) in matrix.ports(site)
+    site["services"]["time"] = {"udp": [123]}
+    assert ("udp", 123) in matrix.ports(site)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,13 @@ def test_the_port_of_a_new_service_is_tried_as_well(site: dict[str, Any]) -> Non
         ("workstation", "mail", "tcp", 995, Expected.ANSWERS),
         ("workstation", "mgmt", "udp", 514, Expected.TURNED_AWAY),
         ("mail", "workstation", "tcp", 22, Expected.CLOSED),
+        ("internet", "vpn", "udp", 51820, Expected.PASSES),
+        ("internet", "vpn", "tcp", 22, Expected.DROPPED),
+        ("router", "vpn", "icmp", 0, Expected.DROPPED),
+        ("workstation", "vpn", "udp", 51820, Expected.DROPPED),
+        ("mgmt", "vpn", "tcp", 22, Expected.ANSWERS),
+        ("vpn", "mgmt", "tcp", 514, Expected.ANSWERS),
+        ("vpn", "mail", "tcp", 25, Expected.DROPPED),
     ],
 )
 def test_what_is_expected_of_a_pair(
@@ -104,11 +112,26 @@ def test_the_log_has_the_address_after_translation(site: dict[str, Any]) -> None
     assert cell(site, "internet", "fw", "tcp", 22).inner == "198.51.100.2"
 
 
+def on_the_way(site: dict[str, Any], c: Cell) -> list[str]:
+    """The hosts that filter and that the first packet of a cell comes by."""
+    ends = [host for host in (c.source, c.target) if host in matrix.gates(site)]
+    levels = set(policy.level_zones(site))
+    feet = [levels & {policy.host_zone(site, host), *site["hosts"][host]["interfaces"]} for host in (c.source, c.target)]
+    wall = policy.firewall_host(site)
+    return ends + ([wall] if wall and wall not in ends and not feet[0] & feet[1] else [])
+
+
 def permitted(site: dict[str, Any], c: Cell) -> bool:
-    """Whether one of the firewall's rules matches the first packet of a cell: another reading of the same flow table."""
-    gate = policy.firewall_host(site)
+    """Whether rules of all filters on its way match the first packet of a cell: another reading of the same flow table."""
+    return all(_permitted(site, c, gate) for gate in on_the_way(site, c))
+
+
+def _permitted(site: dict[str, Any], c: Cell, gate: str) -> bool:
     start = policy.host_address(site, c.source, policy.host_zone(site, c.target))
+    feet = set(site["hosts"][gate]["interfaces"])
     zones = [policy.host_zone(site, host) for host in (c.source, c.target)]
+    # A concentrator reaches zones that it has no foot in by its own.
+    zones = [zone if zone in feet else policy.host_zone(site, gate) for zone in zones]
     chain = "output" if c.source == gate else "input" if c.target == gate else "forward"
     iif = None if chain == "output" else zones[0]
     oif = None if chain == "input" else zones[1]
@@ -121,7 +144,7 @@ def permitted(site: dict[str, Any], c: Cell) -> bool:
         and c.port in rule["ports"]
         and inside(start, rule["saddr"])
         and inside(c.inner, rule["daddr"])
-        for rule in policy.policy_rules(site)
+        for rule in policy.policy_rules(site, gate)
     )
 
 
@@ -254,7 +277,7 @@ def test_the_table_marks_what_is_wrong(site: dict[str, Any]) -> None:
     all_cells = cells(site)
     text = matrix.table(all_cells, [cell(site, "internet", "smtp1", "tcp", 25)])
     (row,) = [line for line in text.splitlines() if line.startswith("internet -> smtp1") and "198.51.100.4" in line]
-    assert row.split()[4:] == [*"..!............."]
+    assert row.split()[4:] == [*"..!.............."]
     assert len(text.splitlines()) == 3 + len(matrix.rows(all_cells))
 
 

@@ -64,8 +64,8 @@ def test_wrappers_name_clients_as_the_host_sees_them(site: dict[str, Any]) -> No
     ]
     assert policy.policy_wrappers(site, "mail") == [
         {"daemon": "sshd", "clients": ["10.1.0.24"]},
-        {"daemon": "sendmail", "clients": ["10.1.1.11", "10.1.0.0/24"]},
-        {"daemon": "pop3", "clients": ["10.1.0.0/24"]},
+        {"daemon": "sendmail", "clients": ["10.1.1.11", "10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
+        {"daemon": "pop3", "clients": ["10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
     ]
     assert policy.policy_wrappers(site, "router") == [{"daemon": "sshd", "clients": ["198.51.100.29"]}]
     assert policy.policy_wrappers(site, "mgmt") == [{"daemon": "sshd", "clients": ["10.1.1.11", "10.1.1.12"]}]
@@ -80,6 +80,7 @@ def test_names_are_those_of_the_hosts_asked_for(site: dict[str, Any]) -> None:
 def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
     assert policy.policy_senders(site, "mgmt", "syslog") == {
         "10.1.0.1": "fw",
+        "10.1.0.3": "vpn",
         "10.1.0.25": "mail",
         "10.1.1.11": "smtp1",
         "10.1.1.12": "dns1",
@@ -88,8 +89,8 @@ def test_syslog_senders_are_known_by_address(site: dict[str, Any]) -> None:
 
 
 def test_only_hosts_behind_the_firewall_have_a_resolver(site: dict[str, Any]) -> None:
-    found = {host: policy.policy_resolvers(site, host, ["dns1"]) for host in ("router", "fw", "smtp1", "mail")}
-    assert found == {"router": [], "fw": [], "smtp1": ["10.1.1.12"], "mail": ["10.1.1.12"]}
+    found = {host: policy.policy_resolvers(site, host, ["dns1"]) for host in ("router", "fw", "vpn", "smtp1", "mail")}
+    assert found == {"router": [], "fw": [], "vpn": [], "smtp1": ["10.1.1.12"], "mail": ["10.1.1.12"]}
 
 
 def test_links_of_the_firewall_carry_the_translated_addresses(site: dict[str, Any]) -> None:
@@ -111,6 +112,69 @@ def test_the_router_reaches_the_inner_zones_through_the_firewall(site: dict[str,
         {"to": "10.1.1.0/24", "via": "198.51.100.2"},
         {"to": "10.1.0.0/24", "via": "198.51.100.2"},
     ]
+
+
+def test_a_concentrator_lets_its_tunnels_to_what_names_them_and_nothing_through_between_its_own_feet(
+    site: dict[str, Any],
+) -> None:
+    found = [(r["chain"], r["flow"], r["iif"], r["saddr"], r["oif"], r["daddr"]) for r in policy.policy_rules(site, "vpn")]
+    assert set(found) == {
+        ("output", "syslog", None, "10.1.0.3", "inside", "10.1.0.24"),
+        ("input", "ssh-admin", "inside", "10.1.0.24", None, "10.1.0.3"),
+        ("input", "vpn", "outside", None, None, "198.51.100.3"),
+        ("forward", "vpn-mail", "remote", "10.1.2.0/24", "inside", "10.1.0.25"),
+        ("forward", "vpn-mail", "branch-office", "10.2.0.0/24", "inside", "10.1.0.25"),
+        ("forward", "vpn-dns", "remote", "10.1.2.0/24", "inside", "10.1.1.12"),
+        ("forward", "vpn-dns", "branch-office", "10.2.0.0/24", "inside", "10.1.1.12"),
+    }
+
+
+def test_the_firewall_sees_what_came_through_a_tunnel_on_the_concentrators_side(site: dict[str, Any]) -> None:
+    assert rules(site, "vpn-dns") == [
+        ("forward", "inside", network, "dmz", "10.1.1.12", protocol, [53])
+        for network in ("10.1.2.0/24", "10.2.0.0/24")
+        for protocol in ("tcp", "udp")
+    ]
+    assert rules(site, "vpn-mail") == rules(site, "vpn") == []
+
+
+def test_any_does_not_mean_those_beyond_tunnels(site: dict[str, Any]) -> None:
+    assert {r["saddr"] for r in policy.policy_rules(site) if r["flow"] == "smtp-in"} == {None, "10.1.0.0/24"}
+
+
+def test_a_small_sites_firewall_is_its_concentrator_as_well(site: dict[str, Any]) -> None:
+    del site["hosts"]["vpn"]
+    for name in ("remote", "branch-office"):
+        site["zones"][name]["tunnel"] = "fw"
+    for flow in site["flows"]:
+        flow["from"] = [end for end in policy.as_list(flow["from"]) if end != "vpn"]
+        flow["to"] = [{"vpn": "fw"}.get(end, end) for end in policy.as_list(flow["to"])]
+    assert policy.policy_errors(site) == []
+    assert policy.policy_zones(site) == {"outside": 1, "dmz": 51, "inside": 101, "remote": 200, "branch-office": 200}
+    assert ("forward", "remote", "10.1.2.0/24", "inside", "10.1.0.25", "tcp", [25, 110, 995]) in rules(site, "vpn-mail")
+    assert rules(site, "vpn") == [("input", "outside", None, None, "198.51.100.2", "udp", [51820])]
+
+
+def test_zones_of_a_gate_are_its_interfaces_and_its_tunnels(site: dict[str, Any]) -> None:
+    assert policy.policy_zones(site) == policy.policy_zones(site, "fw") == {"outside": 1, "dmz": 51, "inside": 101}
+    assert policy.policy_zones(site, "vpn") == {"outside": 1, "inside": 101, "remote": 200, "branch-office": 200}
+
+
+def test_a_concentrator_leaves_by_the_outside_and_reaches_the_dmz_through_the_firewall(site: dict[str, Any]) -> None:
+    outside, inside = policy.policy_links(site, "vpn")
+    assert (outside["gateway"], outside["routes"], inside["gateway"]) == ("198.51.100.1", [], None)
+    assert inside["routes"] == [{"to": "10.1.1.0/24", "via": "10.1.0.1"}]
+
+
+@pytest.mark.parametrize(("host", "zone"), [("mail", "inside"), ("fw", "inside"), ("workstation", "inside")])
+def test_the_inside_reaches_what_is_beyond_tunnels_through_the_concentrator(host: str, zone: str, site: dict[str, Any]) -> None:
+    routes = {link["name"]: link["routes"] for link in policy.policy_links(site, host)}
+    assert routes.pop(zone) == [{"to": "10.1.2.0/24", "via": "10.1.0.3"}, {"to": "10.2.0.0/24", "via": "10.1.0.3"}]
+    assert not any(routes.values())
+
+
+def test_a_concentrator_is_seen_by_its_own_addresses(site: dict[str, Any]) -> None:
+    assert (policy.seen_as(site, "vpn", "outside"), policy.seen_as(site, "vpn", "inside")) == ("198.51.100.3", "10.1.0.3")
 
 
 def test_a_gateway_carries_its_public_address_and_its_own_on_a_sub_interface(site: dict[str, Any]) -> None:
@@ -137,6 +201,13 @@ def test_the_border_router_knows_hosts_by_their_translated_addresses(site: dict[
         ("output", None, "198.51.100.1", "outside", "10.1.0.24", "udp", [514]),
     ]
     assert border(site, "ssh-admin") == [("input", "outside", "198.51.100.29", None, "198.51.100.1", "tcp", [22])]
+
+
+def test_the_border_router_lets_the_world_come_to_the_tunnels_port_and_sees_nothing_of_what_is_inside(
+    site: dict[str, Any],
+) -> None:
+    assert border(site, "vpn") == [("forward", "world", None, "outside", "198.51.100.3", "udp", [51820])]
+    assert border(site, "vpn-mail") == border(site, "vpn-dns") == []
 
 
 def test_what_stays_behind_the_firewall_is_nothing_to_the_router(site: dict[str, Any]) -> None:
@@ -180,6 +251,15 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("flows.1.id", "smtp-in", ["entry 2", "smtp-in", "taken"]),
     ("flows.0.port", 25, ["entry 1 (smtp-in)", "unknown key port"]),
     ("flows.0", {"id": "x"}, ["entry 1 (x)", "from, services, to is missing"]),
+    ("zones.remote.network", "10.1.0.128/25", ["site_zones.remote", "overlaps", "site_zones.inside"]),
+    ("zones.remote.tunnel", "nobody", ["site_zones.remote.tunnel", "nobody", "vpn"]),
+    ("zones.remote.tunnel", "internet", ["site_zones.remote.tunnel", "internet", "foot in a zone"]),
+    ("zones.remote.level", 30, ["site_zones.remote", "tunnel and level"]),
+    ("zones.remote.gateway", "10.1.2.1", ["site_zones.remote", "tunnel and gateway"]),
+    ("hosts.mail.interfaces.remote", {"address": "10.1.2.9"}, ["site_hosts.mail.interfaces.remote", "beyond the tunnels"]),
+    ("hosts.roamer.beyond", "inside", ["site_hosts.roamer.beyond", "inside", "remote"]),
+    ("flows.0.to", "remote", ["entry 1 (smtp-in)", "to names 'remote'", "from 'any'"]),
+    ("flows.2.from", ["smtp1", "remote"], ["entry 3 (smtp-out)", "from names 'remote'", "to 'outside'"]),
     ("pat.idle", 5, ["site_pat.idle", "5", "600 to 3600"]),
     ("pat.zone", "outside", ["site_pat.zone", "outside", "dmz, inside"]),
     ("domain", "Widgets", ["site_domain", "Widgets", "widgets.example"]),

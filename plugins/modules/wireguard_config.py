@@ -1,0 +1,192 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: MIT
+"""A WireGuard configuration whose private key is made on the host and stays there."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wireguard_config
+short_description: Write a configuration for wg-quick with a private key that never leaves the host
+version_added: 0.1.0
+description:
+  - Makes the host's key pair, once, beside the configuration (C(NAME.key) and C(NAME.pub), root's alone), and tells the public
+    half.
+  - Writes the configuration with the private half in the place of V(@PRIVATE_KEY@), after C(wg-quick strip) has read it. Neither
+    the result nor the diff holds the private half.
+author: The widgets.mail developers (@widgets)
+options:
+  interface:
+    description: Name of the interface; the configuration is C(/etc/wireguard/NAME.conf).
+    type: str
+    required: true
+  content:
+    description: The configuration with V(@PRIVATE_KEY@) where the private key goes. Without it only the key pair is made.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Tells what would be written; the public key is empty where there is none yet.
+  diff_mode:
+    support: full
+    description: The configuration, with V(@PRIVATE_KEY@) for the key.
+"""
+
+EXAMPLES = r"""
+- name: Make the key pair, and learn its public half
+  widgets.mail.wireguard_config:
+    interface: wg0
+"""
+
+RETURN = r"""
+public_key:
+  description: Public half of the host's key.
+  returned: always
+  type: str
+apply:
+  description: >-
+    What makes a running tunnel follow: V(reload) where only peers or the port changed, which drops nothing, V(restart) where the
+    interface itself did, V(start) where there was no configuration before, V(nothing) where nothing changed.
+  returned: always
+  type: str
+"""
+
+import os
+import re
+import stat
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DIRECTORY = "/etc/wireguard"
+MARK = "@PRIVATE_KEY@"
+NAME = re.compile(r"^[A-Za-z0-9_=+.-]{1,15}\Z")
+PRIVATE = re.compile(r"(?im)^(\s*PrivateKey\s*=\s*)\S+")
+# What `wg syncconf` can change of the interface while tunnels are up.
+LIVE = ("privatekey", "listenport", "fwmark")
+
+
+def interface_part(text: str) -> list[str]:
+    """What a configuration says of the interface itself and only a restart changes."""
+    lines = [line.split("#")[0].strip() for line in re.split(r"(?im)^\s*\[Peer\]", text)[0].splitlines()]
+    return [line for line in lines if line and line.split("=")[0].strip().lower() not in LIVE]
+
+
+def what_follows(old: str | None, new: str) -> str:
+    """What makes a running tunnel follow the new text."""
+    if old is None:
+        return "start"
+    if old == new:
+        return "nothing"
+    return "reload" if interface_part(old) == interface_part(new) else "restart"
+
+
+def hidden(text: str) -> str:
+    """The text without the private key."""
+    return PRIVATE.sub(rf"\g<1>{MARK}", text)
+
+
+def read(path: str) -> str | None:
+    """What a file holds; None where it is missing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def loose(path: str, mode: int) -> bool:
+    """Whether a path belongs to another or has another mode; not where it is missing."""
+    try:
+        state = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) != (0, 0, mode)
+
+
+def write(path: str, text: str) -> None:
+    """Replace a file in one step; nobody but root reads it at any time."""
+    handle, new = tempfile.mkstemp(dir=os.path.dirname(path))
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(new, path)
+
+
+class Config:
+    """The key pair and the configuration of one interface."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.base = f"{DIRECTORY}/{module.params['interface']}"
+        self.changed = False
+
+    def wg(self, *argv: str, data: str | None = None) -> str:
+        """Run a program of WireGuard's; its output never goes into a message, since it may hold the key."""
+        code, out, err = self.module.run_command(list(argv), data=data)
+        if code:
+            self.module.fail_json(msg=f"{argv[0]} {argv[1]} failed, and nothing was replaced: {hidden(err.strip())}")
+        return str(out)
+
+    def keys(self) -> tuple[str, str]:
+        """Private and public half, made where they are missing; empty in check mode where they would be made."""
+        private = (read(f"{self.base}.key") or "").strip()
+        if not private:
+            self.changed = True
+            if self.module.check_mode:
+                return "", ""
+            private = self.wg("wg", "genkey").strip()
+            write(f"{self.base}.key", private + "\n")
+        public = self.wg("wg", "pubkey", data=private + "\n").strip()
+        if read(f"{self.base}.pub") != public + "\n":
+            self.changed = True
+            if not self.module.check_mode:
+                write(f"{self.base}.pub", public + "\n")
+        return private, public
+
+    def check(self, text: str) -> None:
+        """Have wg-quick read the text. It tells the interface by the file's name, so the copy has that too."""
+        with tempfile.TemporaryDirectory(dir=DIRECTORY, prefix=".check-") as directory:
+            path = f"{directory}/{self.module.params['interface']}.conf"
+            write(path, text)
+            self.wg("wg-quick", "strip", path)
+
+    def modes(self) -> None:
+        """What holds a key is root's alone."""
+        for path, mode in [(DIRECTORY, 0o700), *((f"{self.base}.{end}", 0o600) for end in ("key", "pub", "conf"))]:
+            if loose(path, mode):
+                self.changed = True
+                if not self.module.check_mode:
+                    os.chown(path, 0, 0)
+                    os.chmod(path, mode)
+
+
+def main() -> None:
+    """Make the key, check the text with it, write it."""
+    module = AnsibleModule(
+        argument_spec={"interface": {"type": "str", "required": True}, "content": {"type": "str"}}, supports_check_mode=True
+    )
+    if not NAME.match(module.params["interface"]):
+        module.fail_json(msg=f"interface {module.params['interface']!r} is no name of at most 15 letters, digits and _=+.-")
+    if not module.check_mode:
+        os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
+    config = Config(module)
+    private, public = config.keys()
+    result: dict[str, Any] = {"public_key": public, "apply": "nothing"}
+    content = module.params["content"]
+    if content is not None:
+        old = read(f"{config.base}.conf")
+        new = content.replace(MARK, private)
+        result["apply"] = what_follows(old, new)
+        if old != new:
+            config.changed = True
+            before = "" if old is None else hidden(old)
+            result["diff"] = {"before": before, "after": content, "before_header": f"{config.base}.conf"}
+            if not module.check_mode:
+                config.check(new)
+                write(f"{config.base}.conf", new)
+    config.modes()
+    module.exit_json(changed=config.changed, **result)
+
+
+if __name__ == "__main__":
+    main()
