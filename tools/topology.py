@@ -17,7 +17,7 @@ import yaml
 
 WIDTH, LEFT, TOP = 1040, 30, 40
 ZONE_HEIGHT, GAP, BOX_WIDTH, BOX_HEIGHT = 92, 74, 142, 52
-JOIN_WIDTH, JOIN_STEP, SINGLE_STEP = 112, 122, 150
+JOIN_WIDTH, JOIN_STEP, SINGLE_STEP = 128, 134, 150
 COLOURS = ("#fbe3df", "#fdf0d5", "#e3eefb", "#e2f3e4")
 
 
@@ -72,10 +72,11 @@ def draw(site: dict[str, Any]) -> str:
         )
     joins = [name for name, host in site["hosts"].items() if len(host["interfaces"]) > 1]
     for i, name in enumerate(joins):
-        x = 215 + JOIN_STEP * i
+        x = 130 + JOIN_WIDTH // 2 + JOIN_STEP * i
         feet = sorted(site["hosts"][name]["interfaces"], key=lambda zone: middle[zone])
         top, bottom = middle[feet[0]], middle[feet[-1]]
-        y = (top + middle[feet[1]]) / 2 - BOX_HEIGHT / 2
+        # In the gap above the second foot, where no zone is.
+        y = middle[feet[1]] - (ZONE_HEIGHT + GAP + BOX_HEIGHT) / 2
         out.append(f'<line x1="{x}" y1="{top:.0f}" x2="{x}" y2="{bottom:.0f}" stroke="#555" stroke-width="3"/>')
         for zone in feet:
             address = site["hosts"][name]["interfaces"][zone]["address"]
