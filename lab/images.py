@@ -16,7 +16,8 @@ from shell import ROOT, STATE, VENV, LabError, answer, apt_install, is_root, run
 
 CODENAMES = {"12": "bookworm", "13": "trixie"}
 PREFIX = "widgets"
-LABEL = "widgets.lab"
+LABEL = "widgets.lab"  # on containers and networks that we make
+IMAGE_LABEL = "widgets.image"  # on images: another one, since every container inherits the labels of its image
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 IMAGE_SOURCES = ROOT / "lab" / "image"
@@ -140,7 +141,7 @@ def bootstrap(codename: str, base: str, mirror: str, note: Callable[[str], None]
         note(f"importing {base}")
         with subprocess.Popen(["tar", "-C", str(target), "--numeric-owner", "-c", "."], stdout=subprocess.PIPE) as tar:
             done = subprocess.run(
-                ["docker", "import", "--change", f"LABEL {LABEL}=true", "-", base],
+                ["docker", "import", "--change", f"LABEL {IMAGE_LABEL}=true", "-", base],
                 stdin=tar.stdout,
                 capture_output=True,
                 text=True,
@@ -200,7 +201,7 @@ def ensure(release: str, note: Callable[[str], None]) -> str:
     wanted = digest(
         base_id, sets, *(f"{path.relative_to(IMAGE_SOURCES)}\n{path.read_text(encoding='utf-8')}" for path in sources)
     )
-    label = f'{{{{index .Config.Labels "{LABEL}.hash"}}}} {{{{index .Config.Labels "{LABEL}.pool"}}}}'
+    label = f'{{{{index .Config.Labels "{IMAGE_LABEL}.hash"}}}} {{{{index .Config.Labels "{IMAGE_LABEL}.pool"}}}}'
     state = (answer(["docker", "image", "inspect", "--format", label, name]) or "").split(" ")
     if state[0] == wanted:
         return f"{name}: at hand"
@@ -224,7 +225,7 @@ def build(
         run(
             [
                 *["docker", "build", "--network=host", "--force-rm", f"--tag={name}"],
-                *[f"--label={LABEL}=true", f"--label={LABEL}.hash={wanted}"],
+                *[f"--label={IMAGE_LABEL}=true", f"--label={IMAGE_LABEL}.hash={wanted}"],
                 *[f"--build-arg={key}={value}" for key, value in arguments.items()],
                 *[f"--build-arg={key}" for key in proxies],
                 str(context),
@@ -253,7 +254,7 @@ def pool_size(name: str) -> str:
 def remove_all(note: Callable[[str], None]) -> int:
     """Remove every image that we made; give their number."""
     listed: list[str] = []
-    for wanted in (f"reference={PREFIX}/debian*", f"label={LABEL}=true", f"reference={PREFIX}/base"):
+    for wanted in (f"reference={PREFIX}/debian*", f"label={IMAGE_LABEL}=true", f"reference={PREFIX}/base"):
         found = answer(["docker", "images", "--quiet", "--no-trunc", "--filter", wanted]) or ""
         listed += found.split()
     unique = list(dict.fromkeys(listed))
