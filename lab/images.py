@@ -18,8 +18,8 @@ CODENAMES = {"12": "bookworm", "13": "trixie"}
 PREFIX = "widgets"
 LABEL = "widgets.lab"  # on containers and networks that we make
 IMAGE_LABEL = "widgets.image"  # on images: another one, since every container inherits the labels of its image
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
+DEFAULT_MIRROR = "http://ftp.debian.org/debian"  # only where the machine has no apt sources that others can use
+DEFAULT_SECURITY = "http://security.debian.org/debian-security"
 IMAGE_SOURCES = ROOT / "lab" / "image"
 
 # Run by the virtual environment's Python, which has a YAML parser: prints the packages of each role as JSON.
