@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,10 +29,10 @@ NOBODY = "nobody"
 
 
 def ansible(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run one of Ansible's programs from the root, with the project's own settings (molecule has others)."""
+    """Run one of this environment's Ansible programs from the root, with the project's own settings (molecule has others)."""
     settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     done = subprocess.run(
-        argv,
+        [str(Path(sys.executable).with_name(argv[0])), *argv[1:]],
         cwd=ROOT,
         env={**settings, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,

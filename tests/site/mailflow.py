@@ -59,4 +59,4 @@ def arrived_abroad(word: str) -> str:
 def hops(text: str) -> list[tuple[str, str]]:
     """Of each Received line, newest first: who took the message, under which queue id."""
     unfolded = re.sub(r"\r?\n[ \t]+", " ", text)
-    return re.findall(r"(?m)^Received: .*?\bby (\S+) .*?\bid (\w+)", unfolded)
+    return re.findall(r"(?m)^Received: .*?\bby (\S+) .*?\bid ([^\s;]+)", unfolded)
