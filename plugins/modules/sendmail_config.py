@@ -41,6 +41,12 @@ options:
     description: Other texts by file name, such as C(helpfile). Installed as root:root 0444.
     type: dict
     default: {}
+  settings:
+    description:
+      - Lines C(NAME=value) by the name of a file that others write too, such as Debian's C(sendmail.conf). Each replaces the line
+        that sets the same name, or is added at the end; the rest of the file stays. Installed as root:root 0644.
+    type: dict
+    default: {}
   allowed_programs:
     description:
       - The programs that smrsh runs for aliases, name to absolute path. They become the whole content of C(smrsh) in
@@ -100,6 +106,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 SOURCE_MODE = 0o444
 MAP_MODE = 0o640
+SHARED_MODE = 0o644
 
 
 # m4's notes on when and where it was run: without them the same source always gives the same file.
@@ -126,6 +133,20 @@ def redirected(text: str, live: str, staging: str) -> str:
     return text.replace(live.rstrip("/") + "/", staging.rstrip("/") + "/")
 
 
+def with_settings(text: str, settings: list[str]) -> str:
+    """A text in which each setting C(NAME=value) stands once: where the name was set last, or at the end."""
+    lines = text.splitlines()
+    for setting in settings:
+        name = setting.split("=", 1)[0]
+        found = [number for number, line in enumerate(lines) if line.lstrip().startswith(name + "=")]
+        if not found:
+            lines.append(setting)
+        else:
+            lines[found[-1]] = setting
+            lines = [line for number, line in enumerate(lines) if number not in found[:-1]]
+    return "".join(line + "\n" for line in lines)
+
+
 def read(path: str) -> str | None:
     """A file's text, None where there is none."""
     try:
@@ -145,6 +166,7 @@ class Configuration:
         self.maps: dict[str, str] = module.params["maps"]
         self.aliases: str | None = module.params["aliases"]
         self.files: dict[str, str] = module.params["files"]
+        self.settings: dict[str, list[str]] = module.params["settings"]
         self.absent: list[str] = module.params["absent"]
         self.allowed: dict[str, str] | None = module.params["allowed_programs"]
         self.staging = ""
@@ -182,6 +204,8 @@ class Configuration:
         """Everything that sendmail reads, in the staging directory."""
         for name, text in self.files.items():
             self.write(name, text, SOURCE_MODE, 0)
+        for name, lines in self.settings.items():
+            self.write(name, with_settings(read(os.path.join(self.live, name)) or "", lines), SHARED_MODE, 0)
         for name, text in self.sources.items():
             source = self.write(name, text, SOURCE_MODE, 0)
             compiled = reproducible(self.run(name, ["m4", source]))
@@ -274,6 +298,8 @@ class Configuration:
         """Name, mode and group of each file, in the order of installation: compiled files after all that they read."""
         for name in self.files:
             yield name, SOURCE_MODE, 0
+        for name in self.settings:
+            yield name, SHARED_MODE, 0
         for name in [*self.maps, *(["aliases"] if self.aliases is not None else [])]:
             yield name, MAP_MODE, self.gid
             yield name + ".db", MAP_MODE, self.gid
@@ -378,6 +404,7 @@ def main() -> None:
             "maps": {"type": "dict", "default": {}},
             "aliases": {"type": "str"},
             "files": {"type": "dict", "default": {}},
+            "settings": {"type": "dict", "default": {}},
             "allowed_programs": {"type": "dict"},
             "absent": {"type": "list", "elements": "str", "default": []},
             "expect": {"type": "dict", "default": {}},

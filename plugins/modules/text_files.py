@@ -43,6 +43,33 @@ options:
       validate:
         description: Command that checks the file before anything is replaced; V(%s) stands for a copy of it. No shell runs it.
         type: str
+  directories:
+    description: Directories that are made or mended before the files are checked, their parents being there. Links are refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Absolute path.
+        type: path
+        required: true
+      owner:
+        description: Name of the owning user.
+        type: str
+        default: root
+      group:
+        description: Name of the owning group.
+        type: str
+        default: root
+      mode:
+        description: Octal digits with a leading zero.
+        type: str
+        default: "0755"
+  absent:
+    description: Absolute paths of files that are not to be there; removed after the others were written. Directories are refused.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     support: full
@@ -62,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: Paths that were written, or would be.
+  description: Paths that were made, mended, written or removed, or would be.
   returned: always
   type: list
   elements: str
@@ -94,34 +121,77 @@ def describe(path: str) -> tuple[str | None, str]:
     return text, f"{state.st_uid}:{state.st_gid} {stat.S_IMODE(state.st_mode):04o}"
 
 
+def describe_directory(module: AnsibleModule, path: str) -> str:
+    """Owner, group and mode of a directory, or that it is absent."""
+    try:
+        state = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "absent"
+    if not stat.S_ISDIR(state.st_mode):
+        module.fail_json(msg=f"{path}: is no directory")
+    return f"{state.st_uid}:{state.st_gid} {stat.S_IMODE(state.st_mode):04o}"
+
+
+def numbers(module: AnsibleModule, want: dict[str, Any]) -> tuple[int, int]:
+    """The numbers of the user and group that something is to belong to."""
+    if not MODE.match(want["mode"]):
+        module.fail_json(msg=f"{want['path']}: mode {want['mode']!r} is no quoted octal number with a leading zero")
+    try:
+        return pwd.getpwnam(want["owner"]).pw_uid, grp.getgrnam(want["group"]).gr_gid
+    except KeyError as error:
+        if not module.check_mode:
+            module.fail_json(msg=f"{want['path']}: {error.args[0]}")
+        return -1, -1  # an earlier task would have made them
+
+
+def hold_directory(want: dict[str, Any], uid: int, gid: int) -> None:
+    """Make or mend one directory; nobody else gets into it in between."""
+    if not os.path.isdir(want["path"]):
+        os.mkdir(want["path"], 0o700)
+    handle = os.open(want["path"], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchown(handle, uid, gid)
+        os.fchmod(handle, int(want["mode"], 8))
+    finally:
+        os.close(handle)
+
+
 def main() -> None:
     """Compare all, check what differs, then write it."""
-    row: dict[str, Any] = {
+    place: dict[str, Any] = {
         "path": {"type": "path", "required": True},
-        "content": {"type": "str", "required": True},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
+    }
+    row = {
+        **place,
+        "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
         "validate": {"type": "str"},
     }
+    directory = {**place, "mode": {"type": "str", "default": "0755"}}
     module = AnsibleModule(
-        argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": row}},
+        argument_spec={
+            "files": {"type": "list", "elements": "dict", "required": True, "options": row},
+            "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
+            "absent": {"type": "list", "elements": "path", "default": []},
+        },
         supports_check_mode=True,
     )
     todo: list[tuple[dict[str, Any], int, int]] = []
+    held: list[tuple[dict[str, Any], int, int]] = []
     diffs = []
+    for want in module.params["directories"]:
+        uid, gid = numbers(module, want)
+        have, wanted = describe_directory(module, want["path"]), f"{uid}:{gid} {int(want['mode'], 8):04o}"
+        if have != wanted:
+            held.append((want, uid, gid))
+            diffs.append({"before": f"{want['path']} {have}\n", "after": f"{want['path']} {wanted}\n"})
     for want in module.params["files"]:
         path = want["path"]
-        if not MODE.match(want["mode"]):
-            module.fail_json(msg=f"{path}: mode {want['mode']!r} is no quoted octal number with a leading zero")
         if os.path.isdir(path):
             module.fail_json(msg=f"{path}: is a directory")
-        try:
-            uid, gid = pwd.getpwnam(want["owner"]).pw_uid, grp.getgrnam(want["group"]).gr_gid
-        except KeyError as error:
-            if not module.check_mode:
-                module.fail_json(msg=f"{path}: {error.args[0]}")
-            uid = gid = -1  # an earlier task would have made them
+        uid, gid = numbers(module, want)
         text, have = describe(path)
         wanted = f"{uid}:{gid} {int(want['mode'], 8):04o}"
         if text == want["content"] and have == wanted:
@@ -131,12 +201,28 @@ def main() -> None:
             diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
             diffs.append({"before": f"{path} {have}\n", "after": f"{path} {wanted}\n"})
+    gone = [path for path in module.params["absent"] if os.path.lexists(path)]
+    for path in gone:
+        if os.path.isdir(path) and not os.path.islink(path):
+            module.fail_json(msg=f"{path}: is a directory, only files are removed")
+        diffs.append(
+            {"before": describe(path)[0] or f"{path}\n", "after": "", "before_header": path, "after_header": "(absent)"}
+        )
+    if not module.check_mode:
+        for want, uid, gid in held:
+            try:
+                hold_directory(want, uid, gid)
+            except OSError as error:
+                module.fail_json(msg=f"{want['path']}: {error.strerror}")
     for want, _uid, _gid in todo:
         validate(module, want)
     if not module.check_mode:
         for want, uid, gid in todo:
             write(module, want, uid, gid)
-    module.exit_json(changed=bool(todo), changes=[want["path"] for want, _, _ in todo], diff=diffs)
+        for path in gone:
+            os.unlink(path)
+    changes = [want["path"] for want, _, _ in held + todo] + gone
+    module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
 
 
 def validate(module: AnsibleModule, want: dict[str, Any]) -> None:

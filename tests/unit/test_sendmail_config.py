@@ -25,3 +25,10 @@ def test_checks_read_the_staged_maps_and_not_the_live_ones() -> None:
 
 def test_an_option_that_did_not_arrive_is_named() -> None:
     assert module.missing_lines(COMPILED, ["O MaxHopCount=25", "O MaxHopCount=26"]) == ["O MaxHopCount=26"]
+
+
+def test_a_setting_replaces_the_line_that_counts_and_leaves_the_rest() -> None:
+    text = '# HANDS_OFF="No"; explained\nHANDS_OFF="No";\nA="1";\nHANDS_OFF="";\n'
+    assert module.with_settings(text, ['HANDS_OFF="Yes";']) == '# HANDS_OFF="No"; explained\nA="1";\nHANDS_OFF="Yes";\n'
+    assert module.with_settings("A=1", ["B=2"]) == "A=1\nB=2\n"
+    assert module.with_settings("", ["B=2"]) == "B=2\n"

@@ -1,0 +1,43 @@
+"""What a host has: dpkg's list, users and groups, and what of them is not as wanted."""
+
+from __future__ import annotations
+
+from ansible_collections.widgets.mail.plugins.filter.smmsp import smmsp_to_mend
+from ansible_collections.widgets.mail.plugins.modules import host_state
+
+WANTED = [{"name": "smmta", "group": "smmsp", "shell": "/usr/sbin/nologin", "password": "*"}]
+HAVE = {"group": "smmsp", "shell": "/usr/sbin/nologin", "password": "!", "comment": "whatever"}
+
+
+def test_what_is_installed_is_told_from_what_is_left_of_others() -> None:
+    listing = "installed nftables\nconfig-files procmail\nnot-installed exim4\nhalf-configured ulogd2\ninstalled libc6\n"
+    assert host_state.sort_out(listing) == (["libc6", "nftables"], ["procmail", "ulogd2"])
+
+
+def test_a_package_of_two_architectures_is_installed_where_one_of_them_is() -> None:
+    assert host_state.sort_out("installed libc6\nconfig-files libc6\n") == (["libc6"], [])
+
+
+def test_no_hash_of_a_password_leaves_the_host() -> None:
+    shadow = (
+        "root:$y$j9T$abc$def:19000:0:::::\nold:aVeryOldHash1:1::::::\nsmmta:*:1::::::\nopen::1::::::\nlocked:!$6$x$y:1::::::\n"
+    )
+    assert host_state.passwords(shadow) == {"root": "hash", "old": "hash", "smmta": "*", "open": "", "locked": "hash"}
+
+
+def test_an_account_that_is_as_wanted_needs_nothing() -> None:
+    assert smmsp_to_mend(WANTED, {"smmta": HAVE}) == []
+
+
+def test_an_account_that_is_missing_or_differs_is_gone_through() -> None:
+    assert smmsp_to_mend(WANTED, {}) == WANTED
+    for key, value in {"group": "mail", "shell": "/bin/bash", "password": "hash"}.items():
+        assert smmsp_to_mend(WANTED, {"smmta": {**HAVE, key: value}}) == WANTED
+    assert smmsp_to_mend(WANTED, {"smmta": {**HAVE, "password": ""}}) == WANTED
+
+
+def test_a_number_that_is_left_to_the_system_is_any_number() -> None:
+    have = {"smmsp": {"gid": 104, "members": []}}
+    assert smmsp_to_mend([{"name": "smmsp", "gid": None}], have) == []
+    assert smmsp_to_mend([{"name": "smmsp", "gid": 104}], have) == []
+    assert smmsp_to_mend([{"name": "smmsp", "gid": 25}], have) == [{"name": "smmsp", "gid": 25}]

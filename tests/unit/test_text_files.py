@@ -1,0 +1,76 @@
+"""Several files in one task: all sound, or none touched."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.widgets.mail.plugins.modules import file_modes, text_files
+
+
+@pytest.fixture
+def row(tmp_path: Path) -> dict[str, str]:
+    """A file that whoever runs the tests may own."""
+    made = tmp_path.stat()
+    return {"owner": file_modes.user_name(made.st_uid), "group": file_modes.group_name(made.st_gid)}
+
+
+def run(capsys: Any, files: list[dict[str, Any]], check: bool = False, **more: Any) -> dict[str, Any]:
+    """The module's answer."""
+    with patch_module_args({"files": files, "_ansible_check_mode": check, **more}), pytest.raises(SystemExit):
+        text_files.main()
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_what_is_predicted_is_what_is_then_done_once(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    new, old = tmp_path / "deep" / "new", tmp_path / "old"
+    old.touch()
+    files = [{"path": str(new), "content": "a\n", "mode": "0640", **row}]
+    predicted = run(capsys, files, check=True, absent=[str(old)])
+    assert predicted["changes"] == [str(new), str(old)] and old.exists() and not new.exists()
+    done = run(capsys, files, absent=[str(old)])
+    assert done == predicted | {"invocation": done["invocation"]}
+    assert new.read_text() == "a\n" and stat.S_IMODE(new.stat().st_mode) == 0o640 and not old.exists()
+    again = run(capsys, files, absent=[str(old)])
+    assert again["changed"] is False and again["diff"] == []
+
+
+def test_one_file_that_is_not_sound_leaves_all_as_they_are(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    stays = tmp_path / "stays"
+    stays.touch()
+    good = {"path": str(tmp_path / "good"), "content": "a\n", "validate": "grep a %s", **row}
+    bad = {"path": str(tmp_path / "bad"), "content": "a\n", "validate": "grep b %s", **row}
+    answer = run(capsys, [good, bad], absent=[str(stays)])
+    assert answer["failed"] and str(tmp_path / "bad") in answer["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stays"]
+
+
+def test_no_directory_is_removed(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    answer = run(capsys, [], absent=[str(tmp_path / "kept")])
+    assert answer["failed"] and "is a directory" in answer["msg"] and (tmp_path / "kept").is_dir()
+
+
+def test_directories_are_made_and_mended_before_their_files(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    (tmp_path / "loose").mkdir(0o755)
+    wanted = [{"path": str(tmp_path / name), "mode": "0700", **row} for name in ("loose", "new")]
+    files = [{"path": str(tmp_path / "new" / "file"), "content": "a\n", **row}]
+    assert run(capsys, files, check=True, directories=wanted)["changes"] == [
+        *(item["path"] for item in wanted),
+        files[0]["path"],
+    ]
+    assert not (tmp_path / "new").exists()
+    run(capsys, files, directories=wanted)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("loose", "new")] == [0o700, 0o700]
+    assert run(capsys, files, directories=wanted)["changed"] is False
+
+
+def test_a_link_in_the_place_of_a_directory_is_refused(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    answer = run(capsys, [], directories=[{"path": str(tmp_path / "link"), **row}])
+    assert answer["failed"] and "is no directory" in answer["msg"]
