@@ -153,6 +153,44 @@ def test_a_wrong_entry_stops_the_play_and_is_named_with_what_is_allowed(spoil: A
     assert [word for word in words if word not in done.stdout] == []
 
 
+def number_in_words() -> tuple[dict[str, Any], list[str]]:
+    """A number that is none."""
+    return {"sendmail_max_recipients": "many"}, ["sendmail_max_recipients", "many", "int"]
+
+
+def choice_that_is_none() -> tuple[dict[str, Any], list[str]]:
+    """A value off the list."""
+    return {"ssh_permit_root": "yes"}, ["ssh_permit_root", "prohibit-password", "got: yes"]
+
+
+def unknown_key() -> tuple[dict[str, Any], list[str]]:
+    """A row with a key that no row has."""
+    return {"tcp_wrappers_allow": [{"daemons": "sshd", "clients": ["ALL"]}]}, ["tcp_wrappers_allow", "daemons"]
+
+
+def missing_key() -> tuple[dict[str, Any], list[str]]:
+    """An exception without its reason."""
+    return {"hardening_setid_allowed": [{"path": "/usr/bin/passwd"}]}, ["hardening_setid_allowed", "reason"]
+
+
+def slip_of_the_pen() -> tuple[dict[str, Any], list[str]]:
+    """A name that is nearly a variable's."""
+    return {"sendmail_max_recepients": 50}, ["sendmail_max_recepients", "is sendmail_max_recipients meant?"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [number_in_words, choice_that_is_none, unknown_key, missing_key, slip_of_the_pen],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_a_variable_that_a_role_would_refuse_stops_the_play_before_the_first_role(spoil: Any) -> None:
+    changes, words = spoil()
+    done = validate(**changes)
+    assert done.returncode != 0 and "UNREACHABLE" not in done.stdout
+    assert "Nothing was changed" in done.stdout
+    assert [word for word in words if word not in done.stdout] == []
+
+
 def test_an_inventory_without_its_tables_is_told_which_are_missing(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text(f"[site]\n{UNTOUCHED}\n")
     done = lab.ansible("ansible-playbook", "-i", str(tmp_path / "hosts"), "playbooks/validate.yml", check=False)
