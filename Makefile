@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule conformance destroy
+.PHONY: help site up test lint unit molecule other image conformance destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -24,6 +24,12 @@ unit:  ## the second
 
 molecule:  ## the third
 	@$(LAB) test molecule
+
+other:  ## the fourth: the other Debian release through converge, idempotence and mail
+	@$(LAB) test other
+
+image:  ## the image of one release, for a lab of mixed releases
+	@$(LAB) image
 
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance

@@ -35,14 +35,19 @@ def release() -> str:
     return match[1]
 
 
-def prepare(steps: Steps) -> None:
-    """What all commands need: environment, engine, image."""
+def other_release() -> str:
+    """The release that was not asked for."""
+    return next(known for known in sorted(images.CODENAMES) if known != release())
+
+
+def prepare(steps: Steps, *more_releases: str) -> None:
+    """What all commands need: environment, engine, images."""
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
     with steps.step("images") as (note, result):
-        result.append(images.ensure(release(), note))
+        result.append("; ".join(images.ensure(wanted, note) for wanted in (release(), *more_releases)))
 
 
 def hosts(steps: Steps) -> None:
@@ -86,8 +91,12 @@ def image(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# The parts of `make test`: the last one takes the release that was not asked for through converge, idempotence and mail.
+PARTS = ["lint", "unit", "molecule", "other"]
+
+
 def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
-    """Names and commands of the parts of `make test`."""
+    """Names and commands of some of these parts."""
     python = ["lab", "plugins", "tests", "tools"]
     every = {
         "lint": [
@@ -99,24 +108,27 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
         ],
         "unit": [["pytest", "-q", "tests/unit"]],
         "molecule": [["molecule", "test", "--no-command-borders"]],
+        "other": [["molecule", "test", "--no-command-borders", "--scenario-name", "other"]],
     }
     return [(name, every[name]) for name in wanted]
 
 
 def test(arguments: argparse.Namespace) -> int:
-    """Lint, unit tests, molecule: all of it is run, the first failure is remembered."""
-    parts = checks(arguments.parts or ["lint", "unit", "molecule"])
-    needs_lab = any(name == "molecule" for name, _ in parts)
+    """Lint, unit tests, molecule for one release and then for the other: all of it is run, a failure is remembered."""
+    parts = checks(arguments.parts or PARTS)
+    names = [name for name, _ in parts]
+    needs_lab = "molecule" in names or "other" in names
     steps = Steps(len(parts) + (3 if needs_lab else 1))
     if needs_lab:
-        prepare(steps)
+        prepare(steps, *([other_release()] if "other" in names else []))
     else:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
     failed = []
     for name, commands in parts:
         with steps.step(name) as (_, result):
-            bad = [command for command in commands if not streamed(command)]
+            release_of = {"LAB_RELEASE": other_release()} if name == "other" else {}
+            bad = [command for command in commands if not streamed(command, release_of)]
             failed += bad
             result.append("failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed")
     steps.table("Where the time went")
@@ -131,7 +143,7 @@ def conformance(arguments: argparse.Namespace) -> int:
     return 0 if streamed(["python", "tools/conformance.py"]) else 1
 
 
-def streamed(command: list[str]) -> bool:
+def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
     env = environment.environment()
@@ -140,7 +152,7 @@ def streamed(command: list[str]) -> bool:
     try:
         return (
             subprocess.run(
-                [VENV / "bin" / command[0], *command[1:]], cwd=ROOT, env={**base_environment(), **env}, check=False
+                [VENV / "bin" / command[0], *command[1:]], cwd=ROOT, env={**base_environment(), **env, **(more or {})}, check=False
             ).returncode
             == 0
         )
@@ -212,7 +224,7 @@ def main() -> int:
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
         if function is test:
-            command.add_argument("parts", nargs="*", choices=[[], "lint", "unit", "molecule"], help="only these parts")
+            command.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these parts")
     arguments = parser.parse_args()
     if arguments.debian:
         # From here on every program that we start reads it, the inventory too.
