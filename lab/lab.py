@@ -152,7 +152,10 @@ def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     try:
         return (
             subprocess.run(
-                [VENV / "bin" / command[0], *command[1:]], cwd=ROOT, env={**base_environment(), **env, **(more or {})}, check=False
+                [VENV / "bin" / command[0], *command[1:]],
+                cwd=ROOT,
+                env={**base_environment(), **env, **(more or {})},
+                check=False,
             ).returncode
             == 0
         )

@@ -706,10 +706,25 @@ def _flow_errors(site: Site) -> list[str]:
                         f"firewall; allowed are {_among(level_zones(site))} ('{open_zone(site)}' stands for all beyond)."
                     )
         errors += _tunnel_flow_errors(site, flow, where)
+        errors += _store_flow_errors(site, flow, where)
         for service in as_list(flow["services"]):
             if service not in site["services"]:
                 errors.append(f"{where}: there is no service '{service}'; allowed are {_among(site['services'])}.")
     return errors
+
+
+def _store_flow_errors(site: Site, flow: dict[str, Any], where: str) -> list[str]:
+    """Nobody outside reaches a store: mail comes through a gateway, users through a tunnel."""
+    stores = {entry["store"] for entry in site["domains"] if entry.get("store") in site["hosts"]}
+    near = {zone for store in stores for zone in site["hosts"][store]["interfaces"]} | {ANY}
+    beyond = {ANY, open_zone(site)}
+    origins, targets = set(as_list(flow["from"])) & beyond, set(as_list(flow["to"])) & (stores | near)
+    if origins and targets:
+        return [
+            f"{where}: from names '{_among(origins)}' and to '{_among(targets)}', which opens a store ({_among(stores)}) to the "
+            "outside: mail comes through a gateway and users through a tunnel; name those."
+        ]
+    return []
 
 
 def _tunnel_flow_errors(site: Site, flow: dict[str, Any], where: str) -> list[str]:

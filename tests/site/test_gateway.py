@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -118,7 +119,8 @@ def test_neither_greeting_nor_ehlo_nor_help_tells_a_version_or_an_inside_name(
     version = gateway.sh("dpkg-query -W -f '${Version}' sendmail-bin")
     upstream = version.split("-")[0]
     hidden = [upstream, upstream.rsplit(".", 1)[0], "sendmail", "debian", lab.fqdn(lab.STORE), lab.address(lab.GATEWAY)]
-    assert [word for word in hidden if word in said.lower()] == []
+    # Not within a longer number: 8.18 is in the stranger's own address, which EHLO tells him.
+    assert [word for word in hidden if re.search(rf"(?<![\d.]){re.escape(word)}(?!\d)", said.lower())] == []
 
 
 @pytest.mark.requirement("GW-4", side="negative")
@@ -139,7 +141,8 @@ def test_the_gateways_sendmail_lends_nobody_its_group(gateway: lab.Machine) -> N
 @pytest.mark.requirement("SM-4", side="negative")
 def test_the_gateway_runs_no_client_queue(gateway: lab.Machine) -> None:
     assert not gateway.host.service("sendmail-msp").is_running
-    assert not gateway.host.service("sendmail-msp").is_enabled
+    # No unit of that name, or one that is off: releases of systemd say it with different words.
+    assert gateway.run("systemctl", "is-enabled", "--quiet", "sendmail-msp", check=False).returncode != 0
     runner = int(gateway.sh("id -u smmsp"))
     found = gateway.call(away.processes, program="sendmail")
     assert found, "the MTA at least"

@@ -48,6 +48,30 @@ def duplicate_id() -> tuple[dict[str, Any], list[str]]:
     return {"site_flows": wrong}, [f"'{wrong[0]['id']}'", "entry 3", "must differ"]
 
 
+def store_open_to_the_outside() -> tuple[dict[str, Any], list[str]]:
+    """A flow that lets strangers in to the mailboxes."""
+    wrong = flows()
+    wrong.append({"id": "pop-abroad", "from": "outside", "to": lab.STORE, "services": ["pop3s"]})
+    return {"site_flows": wrong}, ["pop-abroad", "outside", f"'{lab.STORE}'", "opens a store", "through a gateway"]
+
+
+def domain_on_two_stores() -> tuple[dict[str, Any], list[str]]:
+    """One domain, twice."""
+    return {"site_domains": [*lab.site()["domains"], {"name": lab.domain(), "store": lab.GATEWAY}]}, [
+        lab.domain(),
+        "one store a domain",
+    ]
+
+
+def alias_to_a_program_off_the_list() -> tuple[dict[str, Any], list[str]]:
+    """A pipe to what nobody has allowed."""
+    return {"site_aliases": {**lab.variables()["site_aliases"], "shell": ["|/bin/sh"]}}, [
+        "site_aliases.shell",
+        "/bin/sh",
+        "site_programs",
+    ]
+
+
 def address_outside_its_zone() -> tuple[dict[str, Any], list[str]]:
     """A host whose address is not in its zone's network."""
     wrong = copy.deepcopy(lab.site()["hosts"])
@@ -132,6 +156,9 @@ def test_the_inventory_as_it_stands_passes_the_check_without_a_host() -> None:
         unknown_zone,
         unknown_service,
         duplicate_id,
+        store_open_to_the_outside,
+        domain_on_two_stores,
+        alias_to_a_program_off_the_list,
         address_outside_its_zone,
         overlapping_zones,
         port_out_of_range,

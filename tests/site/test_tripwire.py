@@ -39,9 +39,9 @@ def named(report: list[str], path: str) -> list[str]:
 @pytest.fixture
 def changed(gateway: lab.Machine) -> Iterator[dict[str, str]]:
     """A file of the gateway changed, one added and one taken away, by hand; all as before afterwards."""
-    source, gone, new = "/etc/mail/sendmail.mc", "/etc/mail/helpfile", "/etc/cron.d/probe"
+    source, gone, new = "/etc/mail/sendmail.mc", "/etc/mail/helpfile", "/etc/cron.daily/probe"
     gateway.sh(f"mkdir /run/before && cp -a {source} {gone} /run/before/")
-    gateway.sh(f"echo 'dnl by hand' >> {source}; rm {gone}; mkdir -p /etc/cron.d; echo '# by hand' > {new}")
+    gateway.sh(f"echo 'dnl by hand' >> {source}; rm {gone}; echo '# by hand' > {new}")
     yield {"Modified": source, "Removed": gone, "Added": new}
     gateway.sh(f"[ ! -d /run/before ] || cp -a /run/before/* /etc/mail/; rm -rf /run/before {new}")
 

@@ -285,7 +285,7 @@ def test_a_site_without_pix_data_says_so(lab: Tables) -> None:
 
 
 FLOWS: list[tuple[dict[str, Any], list[str]]] = [
-    ({"from": "outside", "to": "inside", "services": ["smtp"]}, ["outside cannot reach 10.1.0.0/24", "site_pix.identity"]),
+    ({"from": "outside", "to": "dmz", "services": ["smtp"]}, ["outside cannot reach 10.1.1.0/24", "site_pix.identity"]),
     ({"from": "dmz", "to": "outside", "services": ["smtp"]}, ["10.1.1.0/24 in dmz cannot reach outside", "site_pix.nat.dmz"]),
     ({"from": "inside", "to": "fw", "services": ["dns"]}, ["tcp 53", "firewall itself", "only tcp 22"]),
 ]
