@@ -201,9 +201,9 @@ class Machine:
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(argv)}: {done.stdout}{done.stderr}"
         return done
 
-    def sh(self, script: str, user: str = "root") -> str:
+    def sh(self, script: str, user: str = "root", timeout: float = 60) -> str:
         """Run a shell script there and give its output."""
-        return self.run("sh", "-c", script, user=user).stdout
+        return self.run("sh", "-c", script, user=user, timeout=timeout).stdout
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Run one of the functions of `tests.site.away` there, as root."""

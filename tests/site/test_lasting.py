@@ -65,7 +65,7 @@ def reinstall() -> None:
         wanted = machine.sh("dpkg-query -W -f '${source:Package} ${binary:Package}\\n'").splitlines()
         packages = [line.split()[1] for line in wanted if line.split()[0] in {"sendmail", "dovecot"}]
         assert packages
-        machine.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -qq install --reinstall {' '.join(packages)} >&2")
+        machine.sh(f"DEBIAN_FRONTEND=noninteractive apt-get -qq install --reinstall {' '.join(packages)} >&2", timeout=300)
 
     on_all(MAIL, act)
 

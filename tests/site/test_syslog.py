@@ -111,3 +111,10 @@ def test_an_ordinary_account_of_the_collector_reads_no_log(collector: lab.Machin
     found = collector.run("find", lab.REMOTE_LOGS, "-type", "f", "-readable", user=lab.NOBODY, check=False).stdout
     assert found == ""
     assert collector.run("find", lab.REMOTE_LOGS, "-type", "f").stdout != ""
+
+
+def test_logs_are_rotated_from_the_first_start_and_not_from_the_first_boot(each: lab.Machine) -> None:
+    assert each.run("systemctl", "show", "--property=ActiveState", "--value", "logrotate.timer").stdout.strip() == "active"
+    # It has a next time to run, and what it would then read is sound.
+    assert each.run("systemctl", "show", "--property=NextElapseUSecRealtime", "--value", "logrotate.timer").stdout.strip()
+    each.run("logrotate", "--debug", "/etc/logrotate.conf")

@@ -43,6 +43,12 @@ def test_variables_and_tags_carry_the_roles_name(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_the_tag_of_a_role_runs_all_of_it(role: str) -> None:
+    contents = yaml.safe_load((ROOT / "roles" / role / "tasks/main.yml").read_text(encoding="utf-8"))
+    assert [part["name"] for part in contents if part.get("tags") != [role]] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_readme_tells_of_every_variable(role: str) -> None:
     text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     options = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
