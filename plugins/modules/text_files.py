@@ -70,6 +70,26 @@ options:
     type: list
     elements: path
     default: []
+  rollback:
+    description:
+      - For files that could shut the operator out. Before any is replaced, the present ones are kept and a timer is started that puts
+        them back, unless M(widgets.mail.rollback_confirm) ends it in time.
+      - A run that is broken off before the service has read the new files leaves none of them behind.
+    type: dict
+    suboptions:
+      name:
+        description: What the rollback is called; lower-case letters, digits, hyphens.
+        type: str
+        required: true
+      seconds:
+        description: How long to wait for the confirmation. V(0) arms nothing.
+        type: int
+        required: true
+      commands:
+        description: Commands that make the service read the former files again, each a list of words. No shell runs them.
+        type: list
+        elements: list
+        required: true
 attributes:
   check_mode:
     support: full
@@ -104,6 +124,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import rollback
 
 MODE = re.compile(r"^0[0-7]{3,4}$")
 
@@ -175,6 +196,14 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "required": True, "options": row},
             "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
             "absent": {"type": "list", "elements": "path", "default": []},
+            "rollback": {
+                "type": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "seconds": {"type": "int", "required": True},
+                    "commands": {"type": "list", "elements": "list", "required": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -217,12 +246,26 @@ def main() -> None:
     for want, _uid, _gid in todo:
         validate(module, want)
     if not module.check_mode:
+        if held or todo or gone:
+            arm(module, [want["path"] for want, _, _ in todo] + gone)
         for want, uid, gid in todo:
             write(module, want, uid, gid)
         for path in gone:
             os.unlink(path)
     changes = [want["path"] for want, _, _ in held + todo] + gone
     module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
+
+
+def arm(module: AnsibleModule, paths: list[str]) -> None:
+    """Have a way back before the first file is replaced."""
+    want = module.params["rollback"]
+    if not want or not want["seconds"]:
+        return
+    if not rollback.NAME.match(want["name"]):
+        module.fail_json(msg=f"rollback.name is {want['name']!r}: lower-case letters, digits and hyphens, a letter first")
+    wrong = rollback.arm(module.run_command, want["name"], want["seconds"], paths, want["commands"])
+    if wrong:
+        module.fail_json(msg=f"No file was replaced, because they could not be put back in time: {wrong}")
 
 
 def validate(module: AnsibleModule, want: dict[str, Any]) -> None:
