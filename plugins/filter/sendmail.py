@@ -244,11 +244,32 @@ def sendmail_block_lists(lists: list[dict[str, Any]]) -> str:
     )
 
 
+def _from_the_first_letter(regex: str) -> str:
+    """An expression whose ``^`` is where a header's value begins: sendmail hands it over with the blank after the colon."""
+    out, bracket, at = "", False, 0
+    while at < len(regex):
+        if bracket:
+            # A closing bracket that comes first, and those of classes such as [:space:], close nothing.
+            named = re.match(r"\[[:.=].*?[:.=]\]", regex[at:])
+            part = named[0] if named else regex[at]
+            bracket = part != "]"
+        elif regex[at] == "[":
+            part = re.match(r"\[\^?\]?", regex[at:])[0]  # type: ignore[index]
+            bracket = True
+        elif regex[at] == "\\":
+            part = regex[at : at + 2]
+        else:
+            part = regex[at]
+        out += "^[[:space:]]*" if part == "^" and not bracket else part
+        at += len(part)
+    return out
+
+
 def _header_maps(checks: list[dict[str, Any]]) -> list[str]:
     """The declaration of each check's map: sendmail reads ``$`` as the start of a macro, so it is doubled."""
     flag = {True: " -f", False: ""}
     return [
-        f"Kheader{number} regex{flag[bool(row.get('case'))]} -a@REFUSED {row['regex'].replace('$', '$$')}"
+        f"Kheader{number} regex{flag[bool(row.get('case'))]} -a@REFUSED {_from_the_first_letter(row['regex']).replace('$', '$$')}"
         for number, row in enumerate(checks, 1)
     ]
 

@@ -173,10 +173,25 @@ def test_all_checks_of_a_header_stand_in_one_rule_set_and_each_asks_a_map_that_i
 
 def test_a_header_checks_map_is_held_against_the_compiled_file_and_its_dollars_are_no_macros() -> None:
     expected = sendmail.sendmail_header_expected(CHECKS)
-    assert expected[0] == "Kheader1 regex -a@REFUSED ^free[[:space:]]*$$"
+    assert expected[0] == "Kheader1 regex -a@REFUSED ^[[:space:]]*free[[:space:]]*$$"
     assert expected[1] == "Kheader2 regex -f -a@REFUSED bulk"
     written = sendmail.sendmail_header_checks(CHECKS)
     assert [line for line in expected if f"`{line}'\n" not in written] == []
+
+
+@pytest.mark.parametrize(
+    ("regex", "written"),
+    [
+        ("a|^b", "a|^[[:space:]]*b"),
+        ("(^a)[^b]", "(^[[:space:]]*a)[^b]"),
+        ("[]^]^", "[]^]^[[:space:]]*"),
+        ("[^]^]x", "[^]^]x"),
+        ("[[:alpha:]^]", "[[:alpha:]^]"),
+        (r"\^\[^", r"\^\[^[[:space:]]*"),
+    ],
+)
+def test_an_anchor_is_where_the_value_begins_and_not_the_blank_before_it(regex: str, written: str) -> None:
+    assert sendmail.sendmail_header_expected([{"header": "X", "regex": regex}]) == [f"Kheader1 regex -a@REFUSED {written}"]
 
 
 def test_no_checks_no_lines() -> None:
