@@ -60,9 +60,9 @@ def archive(name: str, data: bytes) -> bytes:
     return out.getvalue()
 
 
-def offer(text: str, recipient: str = mailflow.ours(READER), source: str = "") -> list[str]:
+def offer(text: str, recipient: str = mailflow.ours(READER), source: str = "", sender: str = SENDER) -> list[str]:
     """A stranger offers a message to the gateway: replies to RCPT and to the message."""
-    commands = ["EHLO probe.example", f"MAIL FROM:<{SENDER}>", f"RCPT TO:<{recipient}>", "DATA", text, "QUIT"]
+    commands = ["EHLO probe.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA", text, "QUIT"]
     replies = lab.Machine(lab.STRANGER).call(away.smtp, address=GATEWAY, port=PORT, commands=commands, source=source)
     return [replies[3], replies[5]]
 
@@ -93,7 +93,7 @@ def listed(stranger: lab.Machine) -> Iterator[str]:
 def test_a_listed_client_is_refused_and_its_neighbour_is_not(listed: str) -> None:
     word = lab.token()
     rcpt, _ = offer(letter(word), source=listed)
-    zone = SETTINGS["lab_block_list"]["zone"]
+    zone = f"{SETTINGS['lab_block_list']['name']}.{lab.foreign_domain()}"
     assert rcpt.startswith("550 5.7.1 ") and zone in rcpt and listed in rcpt
     # The same person from the address that is not on the list.
     assert verdict(letter(word)).startswith("250 ")
@@ -122,7 +122,8 @@ def list_away(stranger: lab.Machine, nameserver: lab.Machine) -> Iterator[None]:
 @positive
 @pytest.mark.usefixtures("list_away")
 def test_a_list_that_does_not_answer_stops_nobody(listed: str) -> None:
-    rcpt, _ = offer(letter(lab.token()), source=listed)
+    # The null sender: the domain of any other would not be found either.
+    rcpt, _ = offer(letter(lab.token()), source=listed, sender="")
     assert rcpt.startswith("250 2.1.5 "), rcpt
 
 
@@ -130,7 +131,7 @@ def test_a_list_that_does_not_answer_stops_nobody(listed: str) -> None:
 
 # For each check of the inventory: values that it is for, and one that only looks like it.
 SAMPLES = {
-    "Subject": (["Make money fast", "FREE  MONEY\r\n FAST today"], "how to make money fast"),
+    "Subject": (["Make money fast", "FREE  MONEY\n FAST today"], "how to make money fast"),
     "X-Mailer": (["BulkMailer 2.0", 'bulk mailer (v1) "<x@y>"'], "The Bat! (v1.5) no bulk mailer"),
 }
 
