@@ -51,18 +51,23 @@ def sendmail_access(
     client_connections: int = 0,
     greet_pause: int = 0,
     exempt: list[str] | None = None,
+    unlisted: list[str] | None = None,
+    friends: list[str] | None = None,
 ) -> str:
     """Text of the access map.
 
     ``relay_from`` may relay anywhere. Where ``domains`` are given, mail for them is refused with 550 5.1.1 at RCPT but for
     ``recipients`` and for postmaster at ``hostname``. The limits (connections a minute, connections at once, milliseconds of
-    greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``.
+    greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
+    whatever a block list says of them, and mail for ``friends`` is taken from everybody.
     """
     rows = [(f"Connect:{key}", "RELAY") for net in ["127.0.0.1", *relay_from] for key in connect_keys(net)]
     if hostname:
         rows.append((f"To:postmaster@{hostname}", "RELAY"))
     rows += [(f"To:{address}", "RELAY") for address in recipients or []]
     rows += [(f"To:{domain}", 'ERROR:5.1.1:"550 User unknown"') for domain in domains or []]
+    rows += [(f"Connect:{key}", "OK") for net in unlisted or [] for key in connect_keys(net)]
+    rows += [(f"Spam:{name}@{domain}", "FRIEND") for domain in domains or [] for name in friends or []]
     own = [key for net in ["127.0.0.1", *(exempt or [])] for key in connect_keys(net)]
     for tag, limit in (("ClientRate", client_rate), ("ClientConn", client_connections), ("GreetPause", greet_pause)):
         if limit:
@@ -212,6 +217,152 @@ def sendmail_connect_keys(networks: list[str]) -> list[str]:
     return list(dict.fromkeys(key for network in networks for key in connect_keys(network)))
 
 
+# -- what is refused by list, by header and by filter -------------------------------------------------------------------
+
+ZONE = re.compile(
+    r"^(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z"
+)
+HEADER = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,62}\Z")
+# What sendmail's configuration and m4 can carry in a reply, and in an expression, without anybody reading more into it.
+REPLY = re.compile(r"^[A-Za-z0-9 .,:;/@+*=?!_()-]{1,200}\Z")
+EXPRESSION = re.compile(r"^[!-_a-~]{1,200}\Z")
+MILTER = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,31}\Z")
+SOCKET = re.compile(r"^/[A-Za-z0-9._/-]{1,99}\Z")
+TIME = re.compile(r"^[1-9][0-9]{0,4}[smh]\Z")
+# What a milter's absence means, as sendmail's flag.
+GONE = {"tempfail": "F=T", "reject": "F=R", "pass": ""}
+# Phases of a talk with a milter: sendmail's letter, and how long it may take.
+PHASES = {"connect": ("C", "10s"), "send": ("S", "10s"), "reply": ("R", "10s"), "end": ("E", "2m")}
+HEADER_REPLY = "Rejected: {header} is not acceptable"
+
+
+def sendmail_block_lists(lists: list[dict[str, Any]]) -> str:
+    """m4 lines that ask DNS block lists about each client; only answers in 127/8 count, since a lapsed zone may answer anything."""
+    fails = {"tempfail": "t", "pass": ""}
+    return "".join(
+        f"FEATURE(`enhdnsbl', `{row['zone']}', `', `{fails[row.get('unanswered') or 'pass']}', `127.$+')dnl\n" for row in lists
+    )
+
+
+def _from_the_first_letter(regex: str) -> str:
+    """An expression whose ``^`` is where a header's value begins: sendmail hands it over with the blank after the colon."""
+    out, bracket, at = "", False, 0
+    while at < len(regex):
+        if bracket:
+            # A closing bracket that comes first, and those of classes such as [:space:], close nothing.
+            named = re.match(r"\[[:.=].*?[:.=]\]", regex[at:])
+            part = named[0] if named else regex[at]
+            bracket = part != "]"
+        elif regex[at] == "[":
+            part = re.match(r"\[\^?\]?", regex[at:])[0]  # type: ignore[index]
+            bracket = True
+        elif regex[at] == "\\":
+            part = regex[at : at + 2]
+        else:
+            part = regex[at]
+        out += "^[[:space:]]*" if part == "^" and not bracket else part
+        at += len(part)
+    return out
+
+
+def _header_maps(checks: list[dict[str, Any]]) -> list[str]:
+    """The declaration of each check's map: sendmail reads ``$`` as the start of a macro, so it is doubled."""
+    flag = {True: " -f", False: ""}
+    return [
+        f"Kheader{number} regex{flag[bool(row.get('case'))]} -a@REFUSED {_from_the_first_letter(row['regex']).replace('$', '$$')}"
+        for number, row in enumerate(checks, 1)
+    ]
+
+
+def sendmail_header_checks(checks: list[dict[str, Any]]) -> str:
+    """m4 lines that refuse messages by their headers.
+
+    sendmail knows one rule set for a header, so all checks of one header stand in one. Map and rule come from the same entry:
+    a rule that asks a map that is not declared would let everything pass, without a word.
+    """
+    if not checks:
+        return ""
+    by_header: dict[str, list[int]] = {}
+    for number, row in enumerate(checks):
+        by_header.setdefault(row["header"].lower(), []).append(number)
+    lines = ["LOCAL_CONFIG", *_header_maps(checks)]
+    rules = ["LOCAL_RULESETS"]
+    for place, numbers in enumerate(by_header.values(), 1):
+        lines.append(f"H{checks[numbers[0]]['header']}: $>+Header{place}")
+        rules.append(f"SHeader{place}")
+        for number in numbers:
+            row = checks[number]
+            reply = row.get("reply") or HEADER_REPLY.format(header=row["header"])
+            rules.append(f"R$*\t\t\t$: $(header{number + 1} $&{{currHeader}} $: OK $)")
+            rules.append(f'R@REFUSED\t\t$#error $@ 5.7.1 $: "550 {reply}"')
+    # Quoted for m4, which would take a word like dnl in an expression or a reply for its own.
+    return "".join(f"{line}\n" if line.startswith("LOCAL_") else f"`{line}'\n" for line in lines + rules)
+
+
+def sendmail_header_expected(checks: list[dict[str, Any]]) -> list[str]:
+    """The lines that a compiled configuration must hold for the same checks."""
+    return _header_maps(checks)
+
+
+def sendmail_milters(milters: list[dict[str, Any]]) -> str:
+    """m4 lines that ask milters, in this order, about each message."""
+    lines = []
+    for row in milters:
+        times = row.get("timeouts") or {}
+        phases = ";".join(f"{letter}:{times.get(name) or usual}" for name, (letter, usual) in PHASES.items())
+        parts = [f"S=local:{row['socket']}", GONE[row.get("gone") or "tempfail"], f"T={phases}"]
+        lines.append(f"INPUT_MAIL_FILTER(`{row['name']}', `{', '.join(part for part in parts if part)}')dnl\n")
+    return "".join(lines)
+
+
+def _regex_problem(text: str) -> str:
+    """Why sendmail could not use an expression; empty where it can. Python's expressions are a superset of what is allowed here."""
+    if not EXPRESSION.match(text):
+        return "it must be printable ASCII without blanks (write [[:space:]]) and grave accents, no more than 200"
+    if "'" in text:
+        return "it must hold no apostrophe, which is m4's (write a dot)"
+    if "(?" in text or re.search(r"\\[A-Za-z0-9]", text):
+        return "it must be an extended POSIX expression, which knows neither (? nor \\d, \\b and the like"
+    try:
+        re.compile(re.sub(r"\[:[a-z]+:\]", "a", text))
+    except re.error as error:
+        return str(error)
+    return ""
+
+
+def sendmail_filter_errors(
+    lists: list[dict[str, Any]], checks: list[dict[str, Any]], milters: list[dict[str, Any]]
+) -> list[str]:
+    """What is wrong with block lists, header checks and milters, one sentence each. Empty where all is well."""
+    errors = []
+    for number, row in enumerate(lists, 1):
+        where = f"sendmail_block_lists, entry {number}"
+        if not ZONE.match(str(row.get("zone"))):
+            errors.append(f"{where}: zone is {row.get('zone')!r}; give the list's domain, such as bl.example.org.")
+    for number, row in enumerate(checks, 1):
+        where = f"sendmail_header_checks, entry {number}"
+        if not HEADER.match(str(row.get("header"))):
+            errors.append(f"{where}: header is {row.get('header')!r}; give a header's name without the colon, such as Subject.")
+        problem = _regex_problem(str(row.get("regex") or ""))
+        if problem:
+            errors.append(f"{where}: regex is {row.get('regex')!r}; {problem}.")
+        if row.get("reply") and not REPLY.match(row["reply"]):
+            errors.append(f"{where}: reply is {row['reply']!r}; give letters, digits and plain punctuation, no more than 200.")
+    names = [row.get("name") for row in milters]
+    for number, row in enumerate(milters, 1):
+        where = f"sendmail_milters, entry {number} ({row.get('name')})"
+        if not MILTER.match(str(row.get("name"))) or row.get("name") in names[: number - 1]:
+            errors.append(f"{where}: a name is letters, digits, hyphens and underscores, and no other milter's.")
+        if not SOCKET.match(str(row.get("socket"))):
+            errors.append(f"{where}: socket is {row.get('socket')!r}; give the absolute path of a Unix socket.")
+        errors += [
+            f"{where}: timeouts.{name} is {value!r}; give a number and s, m or h for one of {', '.join(PHASES)}."
+            for name, value in (row.get("timeouts") or {}).items()
+            if value is not None and (name not in PHASES or not TIME.match(str(value)))
+        ]
+    return errors
+
+
 class FilterModule:
     """Filters that make sendmail's maps and sources."""
 
@@ -223,6 +374,11 @@ class FilterModule:
             "sendmail_aliases": sendmail_aliases,
             "sendmail_defines": sendmail_defines,
             "sendmail_expected": sendmail_expected,
+            "sendmail_block_lists": sendmail_block_lists,
+            "sendmail_header_checks": sendmail_header_checks,
+            "sendmail_header_expected": sendmail_header_expected,
+            "sendmail_milters": sendmail_milters,
+            "sendmail_filter_errors": sendmail_filter_errors,
             "mail_domains": mail_domains,
             "mail_relay_from": mail_relay_from,
             "mail_smart_host": mail_smart_host,

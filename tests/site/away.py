@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import poplib
+import pwd
 import select
 import socket
 import ssl
@@ -76,8 +78,8 @@ def first_words(targets: list[list[Any]], timeout: float) -> list[str]:
 class Dialogue:
     """One SMTP connection, line by line: nothing is tidied on the way out, as a client library would."""
 
-    def __init__(self, address: str, port: int) -> None:
-        self.sock = socket.create_connection((address, port), PATIENCE)
+    def __init__(self, address: str, port: int, source: str = "") -> None:
+        self.sock = socket.create_connection((address, port), PATIENCE, (source, 0) if source else None)
         self.stream = self.sock.makefile("rb")
 
     def reply(self) -> str:
@@ -100,9 +102,9 @@ class Dialogue:
         self.sock.close()
 
 
-def smtp(address: str, port: int, commands: list[str]) -> list[str]:
-    """The greeting and the reply to each command; replies end where the server hangs up."""
-    dialogue = Dialogue(address, port)
+def smtp(address: str, port: int, commands: list[str], source: str = "") -> list[str]:
+    """The greeting and the reply to each command; replies end where the server hangs up. source: one of several own addresses."""
+    dialogue = Dialogue(address, port, source)
     replies = [dialogue.reply()]
     for command in commands:
         if not replies[-1]:
@@ -332,6 +334,27 @@ def datagram(address: str, port: int, text: str) -> None:
 
 
 # -- the host itself -------------------------------------------------------------------------------------------------
+
+
+def socket_opens(path: str, user: str) -> bool:
+    """Whether a user can open a connection to a Unix socket."""
+    person = pwd.getpwnam(user)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setgroups(os.getgrouplist(user, person.pw_gid))
+        os.setgid(person.pw_gid)
+        os.setuid(person.pw_uid)
+        with socket.socket(socket.AF_UNIX) as sock:
+            failed = sock.connect_ex(path)
+        os.write(writer, str(failed).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    failure = int(os.read(reader, 16))
+    # Anything else, such as a missing socket, says nothing about permissions.
+    if failure not in (0, errno.EACCES):
+        raise OSError(failure, os.strerror(failure), path)
+    return failure == 0
 
 
 def processes(program: str) -> list[dict[str, Any]]:

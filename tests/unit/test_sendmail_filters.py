@@ -134,3 +134,105 @@ def test_a_program_off_the_list_is_refused(target: str, programs: dict[str, str]
 
 def test_a_program_on_the_list_is_sound() -> None:
     assert sendmail.mail_errors(USERS, {**ALIASES, "pager": ["|logger -t pager"]}, DOMAINS, PROGRAMS) == []
+
+
+def test_a_block_list_counts_answers_in_127_only_and_is_passed_over_unless_it_must_answer() -> None:
+    lists = [{"zone": "bl.a.example"}, {"zone": "bl.b.example", "unanswered": "tempfail"}]
+    assert sendmail.sendmail_block_lists(lists).splitlines() == [
+        "FEATURE(`enhdnsbl', `bl.a.example', `', `', `127.$+')dnl",
+        "FEATURE(`enhdnsbl', `bl.b.example', `', `t', `127.$+')dnl",
+    ]
+
+
+def test_the_exempt_of_block_lists_and_their_friends_are_in_the_access_map() -> None:
+    text = sendmail.sendmail_access(
+        ["10.1.0.25"], ["a.example"], [], unlisted=["192.0.2.0/24", "10.1.0.25"], friends=["postmaster"]
+    )
+    rows = text.splitlines()
+    assert "Connect:192.0.2\tOK" in rows and "Spam:postmaster@a.example\tFRIEND" in rows
+    # Whoever may relay still may.
+    assert "Connect:10.1.0.25\tRELAY" in rows and "Connect:10.1.0.25\tOK" not in rows
+
+
+CHECKS: list[dict[str, Any]] = [
+    {"header": "Subject", "regex": "^free[[:space:]]*$"},
+    {"header": "X-Mailer", "regex": "bulk", "case": True, "reply": "No circulars (dnl)"},
+    {"header": "subject", "regex": "money"},
+]
+
+
+def test_all_checks_of_a_header_stand_in_one_rule_set_and_each_asks_a_map_that_is_declared() -> None:
+    lines = sendmail.sendmail_header_checks(CHECKS).splitlines()
+    declared = [line.split()[0][2:] for line in lines if line.startswith("`K")]
+    asked = [line.split("$(")[1].split()[0] for line in lines if "$(" in line]
+    assert sorted(declared) == sorted(asked) and len(set(asked)) == len(CHECKS)
+    assert [line for line in lines if line.startswith("`H")] == ["`HSubject: $>+Header1'", "`HX-Mailer: $>+Header2'"]
+    first = lines[lines.index("`SHeader1'") : lines.index("`SHeader2'")]
+    assert [line.split("$(")[1].split()[0] for line in first if "$(" in line] == ["header1", "header3"]
+
+
+def test_a_header_checks_map_is_held_against_the_compiled_file_and_its_dollars_are_no_macros() -> None:
+    expected = sendmail.sendmail_header_expected(CHECKS)
+    assert expected[0] == "Kheader1 regex -a@REFUSED ^[[:space:]]*free[[:space:]]*$$"
+    assert expected[1] == "Kheader2 regex -f -a@REFUSED bulk"
+    written = sendmail.sendmail_header_checks(CHECKS)
+    assert [line for line in expected if f"`{line}'\n" not in written] == []
+
+
+@pytest.mark.parametrize(
+    ("regex", "written"),
+    [
+        ("a|^b", "a|^[[:space:]]*b"),
+        ("(^a)[^b]", "(^[[:space:]]*a)[^b]"),
+        ("[]^]^", "[]^]^[[:space:]]*"),
+        ("[^]^]x", "[^]^]x"),
+        ("[[:alpha:]^]", "[[:alpha:]^]"),
+        (r"\^\[^", r"\^\[^[[:space:]]*"),
+    ],
+)
+def test_an_anchor_is_where_the_value_begins_and_not_the_blank_before_it(regex: str, written: str) -> None:
+    assert sendmail.sendmail_header_expected([{"header": "X", "regex": regex}]) == [f"Kheader1 regex -a@REFUSED {written}"]
+
+
+def test_no_checks_no_lines() -> None:
+    assert sendmail.sendmail_header_checks([]) == sendmail.sendmail_milters([]) == sendmail.sendmail_block_lists([]) == ""
+
+
+@pytest.mark.parametrize(("gone", "flag"), [("tempfail", ", F=T"), ("reject", ", F=R"), ("pass", ""), (None, ", F=T")])
+def test_a_milters_absence_is_a_flag_of_sendmails(gone: str | None, flag: str) -> None:
+    rows = [{"name": "x", "socket": "/run/x", "gone": gone, "timeouts": {"end": "5m", "reply": None}}]
+    wanted = f"INPUT_MAIL_FILTER(`x', `S=local:/run/x{flag}, T=C:10s;S:10s;R:10s;E:5m')dnl\n"
+    assert sendmail.sendmail_milters(rows) == wanted
+
+
+@pytest.mark.parametrize(
+    ("lists", "checks", "milters", "words"),
+    [
+        ([{"zone": "bl..example"}], [], [], ["sendmail_block_lists, entry 1", "bl..example", "such as"]),
+        ([{"zone": "bl.example')"}], [], [], ["such as"]),
+        ([], [{"header": "Sub ject", "regex": "x"}], [], ["entry 1", "Sub ject", "without the colon"]),
+        ([], [{"header": "Subject", "regex": "a b"}], [], ["blanks"]),
+        ([], [{"header": "Subject", "regex": "it's"}], [], ["apostrophe"]),
+        ([], [{"header": "Subject", "regex": "`x"}], [], ["grave"]),
+        ([], [{"header": "Subject", "regex": "x\n"}], [], ["printable"]),
+        ([], [{"header": "Subject", "regex": "a("}], [], ["unterminated"]),
+        ([], [{"header": "Subject", "regex": "\\d+"}], [], ["POSIX"]),
+        ([], [{"header": "Subject", "regex": "(?i)x"}], [], ["POSIX"]),
+        ([], [{"header": "Subject", "regex": ""}], [], ["regex is ''"]),
+        ([], [{"header": "Subject", "regex": "x", "reply": 'a"b'}], [], ["reply", "punctuation"]),
+        ([], [], [{"name": "a b", "socket": "/run/x"}], ["a b", "letters"]),
+        ([], [], [{"name": "x", "socket": "run/x"}], ["'run/x'", "absolute"]),
+        ([], [], [{"name": "x", "socket": "/run/x", "timeouts": {"end": "2"}}], ["timeouts.end", "s, m or h"]),
+        ([], [], [{"name": "x", "socket": "/a"}, {"name": "x", "socket": "/b"}], ["entry 2", "no other"]),
+    ],
+)
+def test_what_sendmail_could_not_use_as_it_is_meant_is_named(
+    lists: list[Any], checks: list[Any], milters: list[Any], words: list[str]
+) -> None:
+    (error,) = sendmail.sendmail_filter_errors(lists, checks, milters)
+    assert [word for word in words if word not in error] == []
+
+
+def test_sound_lists_checks_and_milters_are_accepted() -> None:
+    milters = [{"name": "content-filter", "socket": "/run/content-filter/milter.sock", "timeouts": {"end": "2m"}}]
+    assert sendmail.sendmail_filter_errors([{"zone": "bl.a.example"}], CHECKS, milters) == []

@@ -1,0 +1,89 @@
+"""Texts of ClamAV's signature files, and what is wrong with a content filter's settings. Pure functions.
+
+Sources: the manual's chapters on body-based and hash-based signatures (https://docs.clamav.net/manual/Signatures.html).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+HEX = re.compile(r"^([0-9A-Fa-f]{2}){4,}\Z")
+SHA256 = re.compile(r"^[0-9A-Fa-f]{64}\Z")
+EXTENSION = re.compile(r"^[A-Za-z0-9]{1,16}\Z")
+HEAD = "# Signatures of the site's own (content_filter_signatures).\n"
+ANY_TARGET, FILE_START = 0, 0
+HASH_LEVEL = 73  # the first functionality level of ClamAV that takes a hash without a type, as the manual has it
+
+Signature = dict[str, Any]
+
+
+def content_filter_ndb(signatures: list[Signature]) -> str:
+    """Text of a .ndb file: octets at the beginning of a file of any type."""
+    rows = [f"{row['name']}:{ANY_TARGET}:{FILE_START}:{row['hex'].lower()}\n" for row in signatures if row.get("hex")]
+    return HEAD + "".join(rows)
+
+
+def content_filter_hsb(signatures: list[Signature]) -> str:
+    """Text of a .hsb file: the SHA-256 and the size of a whole file."""
+    rows = [f"{row['sha256'].lower()}:{row['size']}:{row['name']}:{HASH_LEVEL}\n" for row in signatures if row.get("sha256")]
+    return HEAD + "".join(rows)
+
+
+def _signature_errors(number: int, row: Signature) -> list[str]:
+    """What is wrong with one signature."""
+    where = f"content_filter_signatures, entry {number} ({row.get('name')})"
+    errors = []
+    if not NAME.match(str(row.get("name"))):
+        errors.append(f"{where}: a name is letters, digits, dots, hyphens and underscores, no more than 64.")
+    if bool(row.get("hex")) == bool(row.get("sha256")):
+        errors.append(f"{where}: give either hex or sha256 with size.")
+    elif row.get("hex") and not HEX.match(str(row["hex"])):
+        errors.append(f"{where}: hex is {row['hex']!r}; give at least 4 octets, two hexadecimal digits each.")
+    elif row.get("sha256") and not SHA256.match(str(row["sha256"])):
+        errors.append(f"{where}: sha256 is {row['sha256']!r}; give 64 hexadecimal digits.")
+    elif row.get("sha256") and int(row.get("size") or 0) < 1:
+        errors.append(f"{where}: size is {row.get('size')!r}; give the octets of the file that has this sha256.")
+    return errors
+
+
+def content_filter_errors(
+    signatures: list[Signature], extensions: list[str], refuse: float, mark: float, fetched: bool
+) -> list[str]:
+    """What is wrong with a content filter's settings, one sentence each. Empty where all is well."""
+    errors = []
+    names = [row.get("name") for row in signatures]
+    for number, row in enumerate(signatures, 1):
+        errors += _signature_errors(number, row)
+        if row.get("name") in names[: number - 1]:
+            errors.append(f"content_filter_signatures, entry {number}: the name {row['name']} is taken; names must differ.")
+    if not any(row.get("hex") for row in signatures) and not fetched:
+        errors.append(
+            "content_filter_signatures has no entry with hex and content_filter_freshclam is off: clamd does not start "
+            "without a signature. The defaults have EICAR's."
+        )
+    errors += [
+        f"content_filter_refused_extensions has {name!r}: give letters and digits, without the dot, such as exe."
+        for name in extensions
+        if not EXTENSION.match(str(name))
+    ]
+    if not extensions:
+        errors.append("content_filter_refused_extensions is empty: name at least one extension, such as exe.")
+    if not 0 < mark <= refuse:
+        errors.append(
+            f"content_filter_mark_score is {mark} and content_filter_refuse_score {refuse}: "
+            "the first must be above 0 and not above the second."
+        )
+    return errors
+
+
+class FilterModule:
+    """Filters of the role content_filter."""
+
+    def filters(self) -> dict[str, Any]:
+        return {
+            "content_filter_ndb": content_filter_ndb,
+            "content_filter_hsb": content_filter_hsb,
+            "content_filter_errors": content_filter_errors,
+        }
