@@ -43,6 +43,13 @@ def test_variables_and_tags_carry_the_roles_name(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_every_part_of_a_role_is_run_by_the_roles_tag(role: str) -> None:
+    """What a tag leaves out without a word is worse than no tag."""
+    parts = yaml.safe_load((ROOT / "roles" / role / "tasks/main.yml").read_text(encoding="utf-8"))
+    assert [part["name"] for part in parts if role not in part.get("tags", [])] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_the_readme_tells_of_every_variable(role: str) -> None:
     text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
     options = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
