@@ -143,30 +143,34 @@ def conformance(arguments: argparse.Namespace) -> int:
     return 0 if streamed(["python", "tools/conformance.py"]) else 1
 
 
+def mutants(arguments: argparse.Namespace) -> int:
+    """Whether the tests notice what is broken on purpose."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    os.chdir(ROOT)
+    # In our place: an interruption has to wait until it has put the lab back, and a parent would not let it.
+    argv = [str(VENV / "bin/python"), "tools/mutants.py", *(["--only", arguments.only] if arguments.only else [])]
+    os.execve(argv[0], argv, check_environment())
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
-    env = environment.environment()
-    if sys.stdout.isatty():
-        env.pop("ANSIBLE_FORCE_COLOR")
     try:
-        return (
-            subprocess.run(
-                [VENV / "bin" / command[0], *command[1:]],
-                cwd=ROOT,
-                env={**base_environment(), **env, **(more or {})},
-                check=False,
-            ).returncode
-            == 0
-        )
+        argv = [str(VENV / "bin" / command[0]), *command[1:]]
+        return subprocess.run(argv, cwd=ROOT, env={**check_environment(), **(more or {})}, check=False).returncode == 0
     except FileNotFoundError as error:
         raise LabError(f"{command[0]} is not in .venv; remove .venv and run this again.") from error
 
 
-def base_environment() -> dict[str, str]:
-    """The environment we were started with, less what would make pytest or ansible read other settings."""
+def check_environment() -> dict[str, str]:
+    """The environment we were started with and our own, less what would make pytest or ansible read other settings."""
     drop = {"ANSIBLE_CONFIG", "ANSIBLE_INVENTORY", "PYTEST_ADDOPTS"}
-    return {key: value for key, value in os.environ.items() if key not in drop}
+    env = environment.environment()
+    if sys.stdout.isatty():
+        env.pop("ANSIBLE_FORCE_COLOR")
+    return {**{key: value for key, value in os.environ.items() if key not in drop}, **env}
 
 
 def destroy(arguments: argparse.Namespace) -> int:
@@ -221,6 +225,7 @@ def main() -> int:
         ("image", image, "make the image"),
         ("test", test, "lint, unit tests, molecule"),
         ("conformance", conformance, "the paper's requirements and the tests that show them"),
+        ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -228,6 +233,10 @@ def main() -> int:
         command.set_defaults(function=function)
         if function is test:
             command.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these parts")
+        if function is mutants:
+            command.add_argument(
+                "--only", default="", metavar="NAME,...", help="only these changes; a star stands for anything"
+            )
     arguments = parser.parse_args()
     if arguments.debian:
         # From here on every program that we start reads it, the inventory too.

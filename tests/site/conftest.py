@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from tests.site import lab
@@ -27,11 +25,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def running_lab() -> None:
     """Stop at once where a host of the lab is missing: a hundred failures would say less."""
-    names = {lab.Machine(name).container for name in lab.group("all")}
-    argv = ["docker", "ps", "--format", "{{.Names}}"]
-    running = set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
-    if names - running:
-        pytest.exit(f"The lab does not run: {', '.join(sorted(names - running))} missing. `make site` makes it.", 1)
+    if missing := lab.missing():
+        pytest.exit(f"The lab does not run: {', '.join(missing)} missing. `make site` makes it.", 1)
 
 
 @pytest.fixture(scope="session", params=lab.group("site"))

@@ -228,6 +228,13 @@ class Machine:
                 process.wait(timeout=30)
 
 
+def missing() -> list[str]:
+    """The containers of the lab that do not run."""
+    names = {Machine(name).container for name in group("all")}
+    argv = ["docker", "ps", "--format", "{{.Names}}"]
+    return sorted(names - set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()))
+
+
 @dataclass(frozen=True)
 class Talk:
     """The other end of a function that goes on talking."""

@@ -22,6 +22,14 @@ def test_an_alias_to_a_program_on_the_list_hands_it_the_message(name: str, store
     assert "mailer=prog" in said and "stat=Sent" in said
 
 
+@pytest.mark.requirement("SM-9", side="negative")
+def test_no_alias_is_in_force_but_those_of_the_inventory(store: lab.Machine) -> None:
+    entries = dict(line.split("\t", 1) for line in store.sh("makemap -u hash /etc/mail/aliases").splitlines())
+    assert entries.pop("@") == "@"  # how sendmail knows that the map is whole
+    found = {name: sorted(target.strip('"') for target in targets.split(", ")) for name, targets in entries.items()}
+    assert found == {name: sorted(targets) for name, targets in lab.aliases().items()}
+
+
 @pytest.fixture
 def smuggled(store: lab.Machine) -> Iterator[str]:
     """An alias to a program off the list, put there by hand past every check; the files as they were afterwards."""
@@ -33,7 +41,7 @@ def smuggled(store: lab.Machine) -> Iterator[str]:
         " && sendmail -C /run/kept/build.cf -bi"
     )
     yield name
-    store.sh("cp -a /run/kept/aliases /run/kept/aliases.db /etc/mail/ && rm -r /run/kept")
+    store.sh(f"cp -a /run/kept/aliases /run/kept/aliases.db /etc/mail/ && rm -rf /run/kept /var/spool/mqueue/{name}")
 
 
 @pytest.mark.requirement("SM-9", side="negative")

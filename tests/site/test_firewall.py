@@ -162,6 +162,21 @@ def test_the_world_sees_an_inside_host_under_the_shared_address(collector: lab.M
     assert source == lab.site()["pat"]["address"] != lab.address(lab.COLLECTOR)
 
 
+@pytest.mark.requirement("NET-5", side="positive")
+def test_an_idle_connection_of_an_inside_host_is_forgotten_after_the_policys_time(
+    desk: lab.Machine, firewall: lab.Machine
+) -> None:
+    """What the firewall's own table of connections says how long this one may still be silent."""
+    idle, gateway = int(lab.site()["pat"]["idle"]), lab.address(lab.GATEWAY)
+    with desk.talk(away.smtp_session, address=gateway, port=SMTP) as session:
+        assert session.read().startswith("220 ")
+        table = firewall.sh("cat /proc/net/nf_conntrack")
+        pattern = rf" (\d+) ESTABLISHED src={lab.address(lab.DESK)} dst={gateway} \S+ dport={SMTP} "
+        left = [int(seconds) for seconds in re.findall(pattern, table)]
+        session.ask("QUIT")
+    assert left and max(left) in range(idle - 30, idle + 1)
+
+
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
 @pytest.mark.parametrize("start", [lab.STRANGER, lab.ROUTER])

@@ -171,6 +171,21 @@ def test_the_mta_and_its_children_are_never_root_and_can_bind_a_low_port_at_most
         assert {key for key, value in entry["capabilities"].items() if value & ~CAP_NET_BIND_SERVICE} == set(), entry
 
 
+@pytest.mark.requirement("MS-5", side="negative")
+@pytest.mark.parametrize("name", [lab.GATEWAY, lab.STORE])
+def test_where_the_mta_lives_even_root_could_write_to_its_queue_alone(name: str) -> None:
+    """What its unit leaves it of the file system, tried by root from inside: modes keep root from nothing."""
+    machine = lab.Machine(name)
+    inside = ["nsenter", "--mount", "--target", machine.sh("systemctl show -P MainPID sendmail").strip()]
+    queue = "/var/spool/mqueue/probe"
+    machine.run(*inside, "touch", queue)
+    machine.run("rm", queue)
+    for directory in ("/etc", "/etc/mail", "/usr/sbin", "/var/spool", "/var/log"):
+        done = machine.run(*inside, "touch", f"{directory}/probe", check=False)
+        machine.run("rm", "-f", f"{directory}/probe")
+        assert done.returncode != 0 and "Read-only file system" in done.stderr, directory
+
+
 @pytest.mark.requirement("GW-3", side="negative")
 def test_nobody_has_an_account_on_the_gateway(gateway: lab.Machine) -> None:
     """Root, who comes by key from the management host, is the only one with a shell; no one has a password."""

@@ -146,6 +146,14 @@ def test_a_host_that_is_no_router_forwards_nothing(name: str) -> None:
     assert lab.Machine(name).sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
 
 
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_no_neighbour_chooses_a_hosts_routes_and_no_sender_the_way_of_a_packet(each: lab.Machine) -> None:
+    settings = ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route")
+    found = each.sh(f"cd /proc/sys/net/ipv4/conf && grep -H . {' '.join(f'*/{name}' for name in settings)}").splitlines()
+    assert len(found) >= 4 * len(settings), "all, default, the loopback and a link"
+    assert [line for line in found if not line.endswith(":0")] == []
+
+
 def test_the_prober_sees_a_listener_when_there_is_one(desk: lab.Machine, stranger: lab.Machine) -> None:
     """The list of listeners is only worth something if `ss` shows what a client reaches."""
     (found,) = desk.call(away.probe, targets=[[lab.address(lab.STORE), lab.port("smtp")]])

@@ -61,6 +61,27 @@ def test_the_right_key_opens_no_account_but_the_administrators(user: str, collec
     assert "Permission denied (publickey)." in done.stderr
 
 
+@pytest.fixture
+def user_with_a_key(store: lab.Machine) -> Iterator[str]:
+    """A user of the store who has put the management host's key among the own ones, for one test."""
+    user = lab.users()[0]
+    home = store.sh(f"getent passwd {user} | cut -d: -f6").strip()
+    store.run("test", "!", "-e", f"{home}/.ssh")
+    store.sh(f"install -d -o {user} -m 0700 {home}/.ssh")
+    store.sh(f"install -o {user} -m 0600 /root/.ssh/authorized_keys {home}/.ssh/")
+    yield user
+    store.run("rm", "-r", f"{home}/.ssh")
+
+
+@pytest.mark.requirement("OPS-4", side="negative")
+@pytest.mark.requirement("MS-3", side="negative")
+def test_a_user_lets_nobody_in_by_a_key_of_the_own(user_with_a_key: str, collector: lab.Machine) -> None:
+    done = ssh(collector, lab.STORE, user=user_with_a_key)
+    assert done.returncode != 0
+    # Not the login shell's refusal, but the server's.
+    assert "Permission denied (publickey)." in done.stderr
+
+
 @pytest.mark.requirement("OPS-4", side="negative")
 @pytest.mark.requirement("OPS-3", side="negative")
 @pytest.mark.parametrize("start", [lab.STRANGER, lab.DESK, lab.ROUTER, lab.GATEWAY, lab.NAMESERVER, lab.STORE])

@@ -66,6 +66,15 @@ def test_a_scan_is_due_by_itself_on_every_host(each: lab.Machine) -> None:
     assert each.sh("systemctl is-active tripwire-check.timer").strip() == "active"
 
 
+@pytest.mark.requirement("OPS-2", side="positive")
+def test_configuration_policy_and_baseline_in_force_are_signed(each: lab.Machine) -> None:
+    """Tripwire reads an unsigned file as willingly as a signed one."""
+    keys = {"/etc/tripwire/tw.cfg": "site", "/etc/tripwire/tw.pol": "site", "/var/lib/tripwire/tripwire.twd": "local"}
+    for path, key in keys.items():
+        said = each.run("twadmin", "--examine", path).stdout
+        assert "Encoding: Asymmetric Encryption" in said and f"Keyfile: /etc/tripwire/{key}.key" in said, said
+
+
 @pytest.mark.requirement("OPS-2", side="negative")
 def test_an_ordinary_account_reads_neither_baseline_nor_policy_nor_report(gateway: lab.Machine) -> None:
     for path in ("/var/lib/tripwire", "/etc/tripwire"):
