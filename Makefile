@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other image conformance destroy
+.PHONY: help site up test lint unit molecule other image conformance audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -33,6 +33,9 @@ image:  ## the image of one release, for a lab of mixed releases
 
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance
+
+audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
+	@$(LAB) audit
 
 destroy:  ## remove every container, network and image that was made here
 	@$(LAB) destroy

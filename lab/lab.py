@@ -18,6 +18,7 @@ import environment
 import images
 import mail
 import playbook
+import scanners
 from report import Steps
 from shell import ROOT, VENV, LabError, run
 
@@ -143,6 +144,18 @@ def conformance(arguments: argparse.Namespace) -> int:
     return 0 if streamed(["python", "tools/conformance.py"]) else 1
 
 
+def audit(arguments: argparse.Namespace) -> int:
+    """What scanners that others wrote say about the running lab."""
+    steps = Steps(3)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    with steps.step("engine") as (note, result):
+        result.append(engine.ensure(note))
+    with steps.step("scanners") as (note, result):
+        result.append(scanners.ensure(note))
+    return 0 if streamed(["python", "tools/audit.py", *arguments.hosts]) else 1
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -152,7 +165,10 @@ def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     try:
         return (
             subprocess.run(
-                [VENV / "bin" / command[0], *command[1:]], cwd=ROOT, env={**base_environment(), **env, **(more or {})}, check=False
+                [VENV / "bin" / command[0], *command[1:]],
+                cwd=ROOT,
+                env={**base_environment(), **env, **(more or {})},
+                check=False,
             ).returncode
             == 0
         )
@@ -218,6 +234,7 @@ def main() -> int:
         ("image", image, "make the image"),
         ("test", test, "lint, unit tests, molecule"),
         ("conformance", conformance, "the paper's requirements and the tests that show them"),
+        ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -225,6 +242,8 @@ def main() -> int:
         command.set_defaults(function=function)
         if function is test:
             command.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these parts")
+        if function is audit:
+            command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()
     if arguments.debian:
         # From here on every program that we start reads it, the inventory too.
