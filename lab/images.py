@@ -180,20 +180,25 @@ def wanted_sets(release: str) -> list[list[str]]:
     return package_sets(json.loads(output), props, release)
 
 
+def ensure_base(release: str, note: Callable[[str], None]) -> tuple[str, str]:
+    """Have a bare Debian of this release; give its name and how it was got."""
+    codename, base = CODENAMES[release], f"{PREFIX}/base:{CODENAMES[release]}"
+    if answer(["docker", "image", "inspect", "--format", "{{.Id}}", base]) is not None:
+        return base, "base at hand"
+    note(f"looking for debian:{codename}-slim")
+    if pull(codename, base):
+        return base, "pulled"
+    bootstrap(codename, base, machine_archives()[0], note)
+    return base, "debootstrap"
+
+
 def ensure(release: str, note: Callable[[str], None]) -> str:
     """Have the image of this release, building what is missing; give a line about it."""
     if release not in CODENAMES:
         raise LabError(f'Debian "{release}" is not known here; lab_release and DEBIAN may be {" or ".join(CODENAMES)}.')
-    codename, name, base = CODENAMES[release], image(release), f"{PREFIX}/base:{CODENAMES[release]}"
+    codename, name = CODENAMES[release], image(release)
     mirror, security = machine_archives()
-    how = "pulled"
-    if answer(["docker", "image", "inspect", "--format", "{{.Id}}", base]) is None:
-        note(f"looking for debian:{codename}-slim")
-        if not pull(codename, base):
-            how = "debootstrap"
-            bootstrap(codename, base, mirror, note)
-    else:
-        how = "base at hand"
+    base, how = ensure_base(release, note)
     base_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", base]) or ""
 
     sets = "".join(" ".join(packages) + "\n" for packages in wanted_sets(release))
@@ -219,28 +224,42 @@ def build(
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(IMAGE_SOURCES, context)
     (context / "pool.sets").write_text(sets, encoding="utf-8")
-    arguments = {"BASE": base, "CODENAME": codename, "MIRROR": mirror, "SECURITY": security}
-    proxies = [key for key in ("http_proxy", "https_proxy", "no_proxy") if key in os.environ]
     try:
-        run(
-            [
-                *["docker", "build", "--network=host", "--force-rm", f"--tag={name}"],
-                *[f"--label={IMAGE_LABEL}=true", f"--label={IMAGE_LABEL}.hash={wanted}"],
-                *[f"--build-arg={key}={value}" for key, value in arguments.items()],
-                *[f"--build-arg={key}" for key in proxies],
-                str(context),
-            ],
-            f"image-{codename}",
-            doing=f"Building the image {name}",
-            on_line=lambda line: note(f"{name}: {line.strip()}") if line.strip() else None,
-            # The classic builder is in every engine; BuildKit wants a plug-in that Debian does not install.
-            env={"DOCKER_BUILDKIT": "0"},
-            advice=f"If it could not download, check that this machine reaches {mirror}, then run this again; finished layers are kept.",
-        )
+        docker_build(name, context, base, codename, mirror, security, {"hash": wanted}, note)
     finally:
         shutil.rmtree(context, ignore_errors=True)
     if old and old != answer(["docker", "image", "inspect", "--format", "{{.Id}}", name]):
         answer(["docker", "rmi", old])  # refused while a container still uses it: `make destroy` finds it by its label
+
+
+def docker_build(
+    name: str,
+    context: Path,
+    base: str,
+    codename: str,
+    mirror: str,
+    security: str,
+    labels: dict[str, str],
+    note: Callable[[str], None],
+) -> None:
+    """Build an image from a directory, with the archives and proxies that this machine uses."""
+    arguments = {"BASE": base, "CODENAME": codename, "MIRROR": mirror, "SECURITY": security}
+    proxies = [key for key in ("http_proxy", "https_proxy", "no_proxy") if key in os.environ]
+    run(
+        [
+            *["docker", "build", "--network=host", "--force-rm", f"--tag={name}", f"--label={IMAGE_LABEL}=true"],
+            *[f"--label={IMAGE_LABEL}.{key}={value}" for key, value in labels.items()],
+            *[f"--build-arg={key}={value}" for key, value in arguments.items()],
+            *[f"--build-arg={key}" for key in proxies],
+            str(context),
+        ],
+        f"image-{name.rsplit('/', 1)[1].removeprefix('debian')}-{codename}",
+        doing=f"Building the image {name}",
+        on_line=lambda line: note(f"{name}: {line.strip()}") if line.strip() else None,
+        # The classic builder is in every engine; BuildKit wants a plug-in that Debian does not install.
+        env={"DOCKER_BUILDKIT": "0"},
+        advice=f"If it could not download, check that this machine reaches {mirror}, then run this again; finished layers are kept.",
+    )
 
 
 def pool_size(name: str) -> str:

@@ -18,6 +18,7 @@ import environment
 import images
 import mail
 import playbook
+import scanners
 from report import Steps
 from shell import ROOT, VENV, LabError, run
 
@@ -154,6 +155,18 @@ def mutants(arguments: argparse.Namespace) -> int:
     os.execve(argv[0], argv, check_environment())
 
 
+def audit(arguments: argparse.Namespace) -> int:
+    """What scanners that others wrote say about the running lab."""
+    steps = Steps(3)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    with steps.step("engine") as (note, result):
+        result.append(engine.ensure(note))
+    with steps.step("scanners") as (note, result):
+        result.append(scanners.ensure(note))
+    return 0 if streamed(["python", "tools/audit.py", *arguments.hosts]) else 1
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -226,6 +239,7 @@ def main() -> int:
         ("test", test, "lint, unit tests, molecule"),
         ("conformance", conformance, "the paper's requirements and the tests that show them"),
         ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
+        ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -237,6 +251,8 @@ def main() -> int:
             command.add_argument(
                 "--only", default="", metavar="NAME,...", help="only these changes; a star stands for anything"
             )
+        if function is audit:
+            command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()
     if arguments.debian:
         # From here on every program that we start reads it, the inventory too.
