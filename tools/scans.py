@@ -357,3 +357,14 @@ def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -
                 out.append(f"{host}: {unit} is exposed by {number}, at most {limit} is allowed")
     here = {unit for units in found.values() for unit in units}
     return out + [f"exposure: {unit} is stale: it runs on no host" for unit in by_unit if unit not in here]
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def merged(intro: str, old: str, new: str, why: str) -> str:
+    """The page with the section of some releases renewed; sections of others stay, the reasons stand at its end."""
+    title = new.splitlines()[0]
+    parts = [part.rstrip() for part in re.split(r"(?m)^(?=## )", old)[1:]]
+    kept = [part for part in parts if part.startswith("## Debian ") and part.splitlines()[0] != title]
+    return "\n\n".join([intro.rstrip(), *sorted([*kept, new.rstrip()]), why.rstrip()]) + "\n"
