@@ -321,11 +321,13 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
     return out, wrong
 
 
-# Prints "unit number" for every unit that runs or has run to its end, whoever started it, but those of the lab's images.
+# Prints "unit number" for every unit that runs or has run to its end, whoever started it, and for those that wait for a timer and
+# are ours; but not for those of the lab's images.
 MEASURE = r"""
-systemctl list-units --type=service --all --plain --no-legend --state=active |
-while read -r unit rest; do
-    case $unit in lab-*) continue ;; esac
+{
+    systemctl list-units --type=service --all --plain --no-legend --state=active | cut -d ' ' -f 1
+    find /etc/systemd/system -maxdepth 1 -type f -name '*.service' ! -name '*@.service' -printf '%f\n'
+} | grep -v '^lab-' | sort -u | while read -r unit; do
     echo "$unit $(systemd-analyze security --no-pager "$unit" | sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')"
 done
 """
