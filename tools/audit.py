@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
-import re
 import subprocess
 import sys
 import tarfile
@@ -361,14 +360,6 @@ in brackets, stands the bare one, with nothing left out.
 """
 
 
-def merged(old: str, new: str, why: str) -> str:
-    """The page with one section renewed; sections of other releases stay."""
-    title = new.splitlines()[0]
-    parts = [part.rstrip() for part in re.split(r"(?m)^(?=## )", old)[1:]]
-    kept = [part for part in parts if part.startswith("## Debian ") and part.splitlines()[0] != title]
-    return "\n\n".join([INTRO.rstrip(), *sorted([*kept, new.rstrip()]), why.rstrip()]) + "\n"
-
-
 def main(names: Sequence[str]) -> int:
     """Scan, print, write; 1 where something is not as it should be."""
     data = yaml.safe_load(DATA.read_text(encoding="utf-8"))
@@ -401,7 +392,7 @@ def main(names: Sequence[str]) -> int:
         print(steps.colour(RED, problem))
     if not names:
         old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        page = merged(old, section(found, versions, data, time.strftime("%Y-%m-%d")), reasons(found))
+        page = scans.merged(INTRO, old, section(found, versions, data, time.strftime("%Y-%m-%d")), reasons(found))
         PAGE.write_text(page, encoding="utf-8")
         print(f"\nThe same as a page, with all reasons: {PAGE.relative_to(ROOT)}")
     print(f"{len(found.problems)} things are not as they should be." if found.problems else "Every threshold holds.")

@@ -321,11 +321,13 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
     return out, wrong
 
 
-# Prints "unit number" for every unit that runs or has run to its end, whoever started it, but those of the lab's images.
+# Prints "unit number" for every unit that runs or has run to its end, whoever started it, and for those that wait for a timer and
+# are ours; but not for those of the lab's images.
 MEASURE = r"""
-systemctl list-units --type=service --all --plain --no-legend --state=active |
-while read -r unit rest; do
-    case $unit in lab-*) continue ;; esac
+{
+    systemctl list-units --type=service --all --plain --no-legend --state=active | cut -d ' ' -f 1
+    find /etc/systemd/system -maxdepth 1 -type f -name '*.service' ! -name '*@.service' -printf '%f\n'
+} | grep -v '^lab-' | sort -u | while read -r unit; do
     echo "$unit $(systemd-analyze security --no-pager "$unit" | sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')"
 done
 """
@@ -357,3 +359,14 @@ def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -
                 out.append(f"{host}: {unit} is exposed by {number}, at most {limit} is allowed")
     here = {unit for units in found.values() for unit in units}
     return out + [f"exposure: {unit} is stale: it runs on no host" for unit in by_unit if unit not in here]
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def merged(intro: str, old: str, new: str, why: str) -> str:
+    """The page with the section of some releases renewed; sections of others stay, the reasons stand at its end."""
+    title = new.splitlines()[0]
+    parts = [part.rstrip() for part in re.split(r"(?m)^(?=## )", old)[1:]]
+    kept = [part for part in parts if part.startswith("## Debian ") and part.splitlines()[0] != title]
+    return "\n\n".join([intro.rstrip(), *sorted([*kept, new.rstrip()]), why.rstrip()]) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import images
+import scanners
 
 
 def test_roles_may_name_packages_by_release() -> None:
@@ -36,3 +37,19 @@ def test_without_a_mirror_that_others_can_use_it_is_debians_own() -> None:
 
 def test_a_mirror_without_security_updates_is_taken_at_its_word() -> None:
     assert images.archives(["http://mirror.example.org/debian/ trixie"]) == ("http://mirror.example.org/debian", "")
+
+
+def test_every_scanner_is_pinned_and_the_scanners_stand_before_what_they_need() -> None:
+    pure, more = scanners.split((scanners.SOURCES / "requirements.txt").read_text(encoding="utf-8"))
+    assert [name.split("==")[0] for name in pure] == ["ssh-audit", "sslyze"]
+    assert more and all("==" in name for name in pure + more)
+
+
+def test_all_that_the_image_of_the_scanners_copies_decides_whether_it_is_built_anew() -> None:
+    copied = [
+        name
+        for line in (scanners.SOURCES / "Dockerfile").read_text(encoding="utf-8").splitlines()
+        if line.startswith("COPY ")
+        for name in line.split()[1:-1]
+    ]
+    assert set(copied) - {"wheels"} <= set(scanners.IN_IMAGE)

@@ -253,3 +253,13 @@ def test_a_host_without_units_was_not_measured() -> None:
     for said in ("", "a.service", "a.service 1.5\nb.service "):
         with pytest.raises(scans.ScanError, match="measured"):
             scans.exposures(said)
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_renews_the_section_of_its_release_and_leaves_the_others() -> None:
+    first = scans.merged("# Page\n", "", "## Debian 13\n\nold", "## Why\n\nbecause")
+    both = scans.merged("# Page\n", first, "## Debian 12\n\nnew", "## Why\n\nstill")
+    assert both == "# Page\n\n## Debian 12\n\nnew\n\n## Debian 13\n\nold\n\n## Why\n\nstill\n"
+    assert scans.merged("# Page\n", both, "## Debian 13\n\nnewer", "## Why\n\nstill") == both.replace("old", "newer")
