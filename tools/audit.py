@@ -78,13 +78,19 @@ def groups(host: str) -> set[str]:
 
 
 def clients(host: str, service: str) -> list[str]:
-    """The hosts that may connect to a service of a host, those that are nobody's servers first."""
-    sources = policy.policy_sources(lab.site(), host, service)
+    """The hosts that may connect to a service of a host: first those that a flow names, then those that are nobody's servers.
+
+    Behind a translation hosts look alike to the one that they connect to, so that an address alone does not tell who may.
+    """
+    site = lab.site()
+    named = {name for flow in site["flows"] if service in flow["services"] for name in policy.as_list(flow["from"])}
     everyone = sorted(
-        set(lab.group("all")) - {host} - set(lab.TRAVELLERS), key=lambda name: (name not in lab.group("props"), name)
+        set(lab.group("all")) - {host} - set(lab.TRAVELLERS),
+        key=lambda name: (name not in named, name not in lab.group("props"), name),
     )
+    sources = policy.policy_sources(site, host, service)
     if sources == [policy.ANY]:
-        return [name for name in everyone if lab.zone(name) == policy.open_zone(lab.site())]
+        return [name for name in everyone if lab.zone(name) == policy.open_zone(site)]
     networks = [ipaddress.ip_network(source) for source in sources]
     return [name for name in everyone if any(ipaddress.ip_address(lab.seen(name, host)) in network for network in networks)]
 
