@@ -72,7 +72,9 @@ def sendmail_access(
     for tag, limit in (("ClientRate", client_rate), ("ClientConn", client_connections), ("GreetPause", greet_pause)):
         if limit:
             rows += [(f"{tag}:{key}", "0") for key in own]
-        rows.append((f"{tag}:", str(limit)))
+        # An entry for everybody else is read for the first two alone; FEATURE(greet_pause) takes the pause itself.
+        if tag != "GreetPause":
+            rows.append((f"{tag}:", str(limit)))
     return _table(rows)
 
 

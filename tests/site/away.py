@@ -11,20 +11,25 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import errno
+import grp
 import json
 import os
 import pathlib
 import poplib
 import pwd
+import re
 import select
 import socket
 import ssl
+import stat
 import struct
 import subprocess
 import sys
 import time
 from typing import Any
 
+# A whole reply of SMTP: lines with a hyphen, and one without.
+REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?!-)[^\n]*\n")
 PATIENCE = 20.0  # seconds that a server may take over an answer; more than any delay it makes on purpose
 
 
@@ -127,6 +132,75 @@ def smtp_session(address: str, port: int) -> None:
         except ConnectionError:
             say("")
     dialogue.close()
+
+
+def _converse(conversation: dict[str, Any], address: str, port: int, patience: float) -> dict[str, Any]:
+    """One of `conversations`."""
+    heard: list[str] = []
+    pending = b""
+    closed = cut = False
+    begin = time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.settimeout(patience)
+        try:
+            sock.bind((conversation.get("source", "0.0.0.0"), 0))
+            sock.connect((address, port))
+            for turn in conversation["turns"]:
+                said = turn["say"].encode("latin-1")
+                # A slow sender's bytes leave one by one; whatever the server says meanwhile ends it.
+                for at in range(0, len(said), 1 if "gap" in turn else len(said) or 1):
+                    if "gap" in turn and select.select([sock], [], [], turn["gap"])[0]:
+                        break
+                    sock.sendall(said[at : at + 1] if "gap" in turn else said)
+                for _ in range(turn.get("hear", 1)):
+                    while not (found := REPLY.match(pending)):
+                        more = sock.recv(65536)
+                        if not more:
+                            raise ConnectionError
+                        pending += more
+                    heard.append(found[0].decode("latin-1").replace("\r\n", "\n").rstrip("\n"))
+                    pending = pending[found.end() :]
+        except TimeoutError:
+            heard.append("(silence)")
+        except OSError:
+            closed = cut = True
+        # What the server says unasked, and before it hangs up, is evidence too: a message more than was sent would show here.
+        sock.settimeout(0.3)
+        with contextlib.suppress(OSError):
+            while more := sock.recv(65536):
+                pending += more
+            closed = True
+    # What was said to somebody who was still talking is an answer all the same.
+    while cut and (found := REPLY.match(pending)):
+        heard.append(found[0].decode("latin-1").replace("\r\n", "\n").rstrip("\n"))
+        pending = pending[found.end() :]
+    return {
+        "heard": heard,
+        "rest": pending.decode("latin-1"),
+        "closed": closed,
+        "seconds": round(time.monotonic() - begin, 2),
+    }
+
+
+def conversations(
+    address: str, port: int, talks: list[dict[str, Any]], patience: float = PATIENCE, at_once: int = 8
+) -> list[dict[str, Any]]:
+    """Raw conversations with a server, several at once: the greeting is the first turn's reply, if that says nothing.
+
+    A conversation has a `source` address and `turns`, each with what to `say` (octets as latin-1), how many replies to `hear`
+    and a `gap` between single octets (seconds). `heard`: the replies; `closed`: whether the server hung up; `rest`: what else it
+    said.
+    """
+    with concurrent.futures.ThreadPoolExecutor(max_workers=at_once) as pool:
+        return list(pool.map(lambda talk: _converse(talk, address, port, patience), talks))
+
+
+def conversations_session(
+    address: str, port: int, talks: list[dict[str, Any]], patience: float = PATIENCE, at_once: int = 64
+) -> None:
+    """The same, and the results when all have ended: for a test that looks at something else meanwhile."""
+    say("begun")
+    say(conversations(address, port, talks, patience, at_once))
 
 
 # -- POP -------------------------------------------------------------------------------------------------------------
@@ -379,6 +453,147 @@ def processes(program: str) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+# File systems of the kernel: no files of anybody's.
+# fmt: off
+KERNEL = frozenset({
+    "autofs", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl", "hugetlbfs", "mqueue", "nsfs",
+    "proc", "pstore", "securityfs", "sysfs", "tracefs",
+})
+# fmt: on
+
+
+def odd_files() -> dict[str, list[str]]:
+    """Every file and directory of this host that lends a privilege, that everybody may write, or that is nobody's."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        foreign = {line.split()[1] for line in file if line.split()[2] in KERNEL}
+    users = {line.split(":")[2] for line in subprocess.check_output(["getent", "passwd"], text=True).splitlines()}
+    groups = {line.split(":")[2] for line in subprocess.check_output(["getent", "group"], text=True).splitlines()}
+    found: dict[str, list[str]] = {"set-id": [], "capabilities": [], "writable": [], "unowned": [], "looked at": []}
+    count = 0
+    for top, directories, files in os.walk("/"):
+        directories[:] = [name for name in directories if os.path.join(top, name) not in foreign]
+        for name in [*directories, *files, ""]:
+            path = os.path.join(top, name) if name else top
+            try:
+                entry = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            count += 1
+            kind, mode = stat.S_IFMT(entry.st_mode), stat.S_IMODE(entry.st_mode)
+            if kind == stat.S_IFREG and mode & (stat.S_ISUID | stat.S_ISGID):
+                names = pwd.getpwuid(entry.st_uid).pw_name, grp.getgrgid(entry.st_gid).gr_name
+                found["set-id"].append(f"{path} {mode:o} {names[0]} {names[1]}")
+            if kind == stat.S_IFREG and "security.capability" in os.listxattr(path, follow_symlinks=False):
+                found["capabilities"].append(path)
+            if mode & stat.S_IWOTH and (
+                kind in (stat.S_IFREG, stat.S_IFIFO) or (kind == stat.S_IFDIR and not mode & stat.S_ISVTX)
+            ):
+                found["writable"].append(f"{path} {mode:o}")
+            if str(entry.st_uid) not in users or str(entry.st_gid) not in groups:
+                found["unowned"].append(f"{path} {entry.st_uid}:{entry.st_gid}")
+    found["looked at"].append(str(count))
+    return {key: sorted(set(paths)) for key, paths in found.items()}
+
+
+def words_session(words: list[str], seconds: float = 120) -> None:
+    """Look for words in the arguments and the environment of all processes, until input ends: "ready", then where they were."""
+    say("ready")
+    found = set()
+    rounds = 0
+    own = str(os.getpid())
+    end = time.monotonic() + seconds
+    enough = False
+    while not enough:
+        enough = time.monotonic() > end or bool(select.select([sys.stdin], [], [], 0)[0])  # and one round more
+        rounds += 1
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit() or pid == own:
+                continue
+            for name in ("cmdline", "environ"):
+                try:
+                    text = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+                except OSError:
+                    continue
+                if any(word.encode() in text for word in words):
+                    # The name of the program, not what it was given.
+                    found.add(f"{name} of {text.split(bytes(1))[0].decode('latin-1')[:80] if name == 'cmdline' else pid}")
+    say({"rounds": rounds, "found": sorted(found)})
+
+
+def ask_times(targets: list[str], timeout: float = 2.5) -> list[list[int]]:
+    """Ask each address for its time, its network mask and its information (ICMP 13, 17, 15): the types of replies."""
+    number = os.getpid() & 0xFFFF
+    heard: dict[str, set[int]] = {target: set() for target in targets}
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+        for target in targets:
+            for kind, rest in ((13, bytes(12)), (17, bytes(4)), (15, b"")):
+                head = struct.pack(">BBHHH", kind, 0, 0, number, 1) + rest
+                packet = head[:2] + struct.pack(">H", _sum(head)) + head[4:]
+                with contextlib.suppress(OSError):  # this host's own filter says no
+                    sock.sendto(packet, (target, 0))
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            try:
+                packet, origin = sock.recvfrom(2048)
+            except TimeoutError:
+                break
+            icmp = packet[(packet[0] & 15) * 4 :]
+            if origin[0] in heard and icmp[0] in (14, 16, 18) and struct.unpack(">H", icmp[4:6])[0] == number:
+                heard[origin[0]].add(icmp[0])
+    return [sorted(heard[target]) for target in targets]
+
+
+def _status(pid: str) -> dict[str, str]:
+    """/proc/PID/status by its keys; empty where the process has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return {}
+
+
+def watch_session(units: list[str], programs: list[str], seconds: float = 60) -> None:
+    """Look at all processes again and again, until input ends: say "ready", then what was seen, each state once.
+
+    Processes of interest are in a unit's control group or have a program's name. A state is what a process is allowed to do;
+    the number of rounds and of processes seen tells how close the look was.
+    """
+    say("ready")
+    seen: dict[str, dict[str, Any]] = {}
+    pids: set[str] = set()
+    rounds = 0
+    end = time.monotonic() + seconds
+    enough = False
+    while not enough:
+        enough = time.monotonic() > end or bool(select.select([sys.stdin], [], [], 0)[0])  # and one round more
+        rounds += 1
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit() or not (status := _status(pid)):
+                continue
+            try:
+                with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
+                    groups = {part for line in file for part in line.strip().split("/")}
+                main = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+            except OSError:
+                continue  # it has ended, or is a thread of the kernel
+            unit = next((unit for unit in units if unit in groups), "")
+            if not unit and status["Name"] not in programs:
+                continue
+            pids.add(pid)
+            state = {
+                "unit": unit,
+                "name": status["Name"],
+                "program": main,
+                "child": status["PPid"] != "1",
+                "uids": [int(number) for number in status["Uid"].split()],
+                "no_new_privileges": status["NoNewPrivs"] == "1",
+                "capabilities": {key: int(value, 16) for key, value in status.items() if key.startswith("Cap")},
+            }
+            seen.setdefault(json.dumps(state), state)
+    say({"rounds": rounds, "processes": len(pids), "states": list(seen.values())})
 
 
 def readable(paths: list[str]) -> list[str]:

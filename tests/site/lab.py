@@ -206,9 +206,9 @@ class Machine:
         return self.run("sh", "-c", script, user=user, timeout=timeout).stdout
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """Run one of the functions of `tests.site.away` there, as root."""
+        """Run one of the functions of `tests.site.away` there, as root. They give up by themselves; this is for when they do not."""
         argv = ["python3", "-c", AWAY, function.__name__]
-        done = self.run(*argv, text=json.dumps(arguments) + "\n", check=False)
+        done = self.run(*argv, text=json.dumps(arguments) + "\n", check=False, timeout=180)
         # Not the arguments: a password may be among them.
         assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)

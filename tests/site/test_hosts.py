@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import policy
 
 from tests.site import away, lab
 
-# Programs that may keep a set-id bit, and where, each with the requirement that needs it. Everything else must have none.
-SUBMISSION = "/usr/libexec/sendmail/sendmail 2555 root smmsp"  # SM-2: users submit to the client queue
-PASSWORDS = "/usr/sbin/unix_chkpwd 2755 root shadow"  # MS-3: dovecot, which is not root, checks system passwords
-SETID = {
-    **{host: {SUBMISSION, PASSWORDS} for host in lab.group("stores")},
-    **{host: {SUBMISSION} for host in lab.group("mail_clients")},
+# What a program lends that an inventory may let keep its bit. None of them lends root.
+LENT = {
+    "/usr/libexec/sendmail/sendmail": "2555 root smmsp",  # SM-2: users submit to the client queue
 }
 # Listeners that only the host itself reaches: where, and for what.
 LOOPBACK = {
@@ -43,11 +44,65 @@ def test_the_directories_above_the_mail_system_are_roots_and_nobody_elses_to_wri
     assert [line for line in found if not line.endswith(" root:root 755")] == []
 
 
+@cache
+def allowed() -> dict[str, dict[str, str]]:
+    """Of each host, the set-id programs that its inventory lets keep their bits, each with the reason."""
+    wiring = lab.ROOT / "playbooks/vars/site.yml"
+    argv = ["ansible", "-i", str(lab.INVENTORY), "site", "-o", "-m", "debug", "-a", "var=hardening_setid_allowed"]
+    out = {}
+    for line in lab.ansible(*argv, "-e", f"@{wiring}").stdout.splitlines():
+        host, _, said = line.partition(" | SUCCESS => ")
+        out[host] = {row["path"]: row["reason"] for row in json.loads(said)["hardening_setid_allowed"]}
+    return out
+
+
+@cache
+def odd() -> dict[str, dict[str, list[str]]]:
+    """The odd files of every host, looked for on all at once."""
+    names = lab.group("site")
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = list(pool.map(lambda name: lab.Machine(name).call(away.odd_files), names))
+    for name, files in zip(names, found, strict=True):
+        assert int(files["looked at"][0]) > 5000, f"{name}: only {files['looked at']} files seen"
+    return dict(zip(names, found, strict=True))
+
+
 @pytest.mark.requirement("SM-2", side="negative")
 @pytest.mark.requirement("OPS-5", side="negative")
-def test_no_set_id_program_is_there_but_the_ones_that_are_needed(each: lab.Machine) -> None:
-    found = each.sh("find / -xdev -type f -perm /6000 -printf '%p %m %u %g\\n'").splitlines()
-    assert set(found) == SETID.get(each.name, set())
+def test_the_set_id_programs_of_a_host_are_the_ones_that_its_inventory_lists_with_a_reason(each: lab.Machine) -> None:
+    listed = allowed()[each.name]
+    assert set(odd()[each.name]["set-id"]) == {f"{path} {LENT[path]}" for path in listed}
+    assert all(reason for reason in listed.values())
+
+
+@pytest.mark.requirement("SM-2", side="negative")
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_no_file_gives_a_capability_to_whoever_runs_it(each: lab.Machine) -> None:
+    assert odd()[each.name]["capabilities"] == []
+
+
+@pytest.mark.requirement("SM-10", side="negative")
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_no_file_is_everybodys_to_write_and_none_is_nobodys(each: lab.Machine) -> None:
+    assert (odd()[each.name]["writable"], odd()[each.name]["unowned"]) == ([], [])
+
+
+@pytest.fixture
+def planted(nameserver: lab.Machine) -> Iterator[list[str]]:
+    """One odd file of each kind on a host, for one test."""
+    where = "/var/tmp/probe"
+    nameserver.sh(
+        f"mkdir {where} && cd {where} && touch setid open nobodys able && chmod 4755 setid && chmod 0666 open && chown 65000 nobodys"
+        ' && python3 -c \'import os; os.setxattr("able", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))\''
+    )
+    yield [f"{where}/setid 4755 root root", f"{where}/able", f"{where}/open 666", f"{where}/nobodys 65000:0"]
+    nameserver.run("rm", "-r", where)
+
+
+def test_the_search_for_odd_files_finds_one_of_each_kind(planted: list[str], nameserver: lab.Machine) -> None:
+    found = nameserver.call(away.odd_files)
+    assert [found[kind] for kind in ("capabilities", "writable", "unowned")] == [[path] for path in planted[1:]]
+    assert planted[0] in found["set-id"]
 
 
 @pytest.mark.requirement("SM-11", side="negative")

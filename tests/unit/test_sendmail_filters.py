@@ -56,7 +56,6 @@ def test_the_gateways_access_map() -> None:
         "ClientRate:10.1.0.25\t0",
         "ClientRate:\t60",
         "ClientConn:\t0",
-        "GreetPause:\t0",
     ]
 
 
