@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
+import yaml
 from ansible_collections.widgets.mail.plugins.filter import policy
 
 from tests.site import away, lab
@@ -17,6 +18,12 @@ from tests.site import away, lab
 LENT = {
     "/usr/libexec/sendmail/sendmail": "2555 root smmsp",  # SM-2: users submit to the client queue
 }
+# Compilers, debuggers, interpreters of no use here, and servers that start others. (Python is Ansible's, Perl is debconf's and
+# sendmail's, m4 and make are sendmail's.)
+UNNEEDED = (
+    "cc gcc cpp ld as tcc clang gdb strace ruby php node tclsh lua guile java go Xorg X xauth rpcbind rpc.statd exportfs showmount"
+    " inetd xinetd telnet rsh ftp tftp nc ncat socat nmap tcpdump curl wget crontab at batch pkexec sudo doas"
+)
 # Listeners that only the host itself reaches: where, and for what.
 LOOPBACK = {
     lab.NAMESERVER: {("tcp", 953), ("tcp", lab.port("dns")), ("udp", lab.port("dns"))},  # rndc, and its own resolver
@@ -145,6 +152,36 @@ def test_a_host_listens_where_a_flow_leads_and_for_its_administrator_and_nowhere
     loopback = {entry for entry in found if entry[1] in {"127.0.0.1", "::1"}}
     assert {(protocol, port) for protocol, _address, port in found - loopback} == wanted
     assert {(protocol, port) for protocol, _address, port in loopback} == LOOPBACK.get(each.name, set())
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_nothing_listens_beside_ports_either(each: lab.Machine) -> None:
+    """Raw sockets, packet sockets, other transports, and names that any account of the host may connect to."""
+    found = each.sh("for kind in --raw --packet --sctp --dccp --vsock; do ss -Hln $kind 2>/dev/null; done").splitlines()
+    found += [line for line in each.sh("ss -Hlnx").splitlines() if line.split()[4].startswith("@")]
+    assert found == []
+
+
+def test_the_list_of_other_listeners_has_one_when_there_is_one(nameserver: lab.Machine) -> None:
+    with nameserver.talk(away.knocks_session, port=1) as talk:
+        assert talk.read() == "ready"
+        assert nameserver.sh("ss -Hln --packet") != ""
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+@pytest.mark.requirement("GW-6", side="negative")
+def test_packages_and_programs_that_no_host_needs_are_gone(each: lab.Machine) -> None:
+    """Two lists: the one that the role takes away, and programs, by whatever package they might come."""
+    defaults = yaml.safe_load((lab.ROOT / "roles/hardening/defaults/main.yml").read_text(encoding="utf-8"))
+    unwanted = set(defaults["hardening_packages_absent"])
+    installed = {
+        line.split()[1]
+        for line in each.sh("dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n'").splitlines()
+        if line[1] == "i"
+    }
+    assert {"openssh-server", "systemd"} <= installed
+    assert installed & unwanted == set()
+    assert each.sh(f"for name in {UNNEEDED}; do command -v $name || true; done").split() == []
 
 
 @pytest.mark.requirement("OPS-5", side="negative")

@@ -10,6 +10,8 @@ from tests.site import away, lab, mailflow
 
 USERS = lab.users()
 SMTP = lab.port("smtp")
+RAN = f"/var/mail/{USERS[0]}/ran"
+PROGRAM = f"/usr/bin/touch {RAN}"
 UNKNOWN = f"nobody.we.know@{lab.domain()}"
 
 
@@ -94,9 +96,11 @@ def forwarding(store: lab.Machine) -> Iterator[None]:
     home = store.sh(f"getent passwd {USERS[0]} | cut -d: -f6").strip()
     path = f"{home}/.forward"
     store.run("test", "!", "-e", path)
-    store.run("dd", "status=none", f"of={path}", user=USERS[0], text=f"{mailflow.ours(USERS[1])}\n/tmp/forwarded\n")
+    store.run(
+        "dd", "status=none", f"of={path}", user=USERS[0], text=f'{mailflow.ours(USERS[1])}\n/tmp/forwarded\n"|{PROGRAM}"\n'
+    )
     yield
-    store.sh(f"rm -f {path} /tmp/forwarded")
+    store.sh(f"rm -f {path} /tmp/forwarded {RAN}")
 
 
 @pytest.mark.requirement("MS-4", side="negative")
@@ -110,6 +114,7 @@ def test_a_forward_file_moves_nothing(store: lab.Machine) -> None:
     assert mailflow.fetched(USERS[1], later) is not None
     assert mailflow.fetched(USERS[1], word, deadline=0) is None
     store.run("test", "!", "-e", "/tmp/forwarded")
+    store.run("test", "!", "-e", RAN)
 
 
 @pytest.mark.requirement("SM-9", side="positive")
