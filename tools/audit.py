@@ -276,7 +276,9 @@ def cells(host: Host, judged: Mapping[tuple[str, str], scans.Judged], limits: Se
     else:
         out += ["-", "-"]
     tls = judged.get((host.name, "tls"))
-    out.append(f"{' '.join(map(str, host.ports))} {'no' if tls.open else 'compliant'}" if tls else "no port")
+    but = sorted({name.split(":", 1)[1] for name in tls.accepted}) if tls else []
+    said = "no" if tls and tls.open else f"compliant but for {', '.join(but)}" if but else "compliant"
+    out.append(f"{' '.join(map(str, host.ports))} {said}" if tls else "no port")
     smtp = judged.get((host.name, "nmap"))
     out.append("-" if not smtp else "no" if smtp.open else "as expected")
     bounded = {entry.unit for entry in limits if entry.limit is not None}
@@ -351,7 +353,8 @@ def reasons(found: Report) -> str:
                 continue
             lines += ["", f"{scanner_name}, {title}:", ""]
             for entry in mine:
-                where = "in containers only: " if entry.where == "container" else ""
+                where = f"on {', '.join(entry.groups)}: " if entry.groups else ""
+                where += "in containers only: " if entry.where == "container" else ""
                 lines.append(f"- {where}{entry.reason} ({', '.join(f'`{name}`' for name in entry.names)})")
     lines += ["", "Units that may be more exposed than was aimed at, or have no limit:", ""]
     lines += [f"- `{entry.unit}`: {entry.reason}" for entry in found.limits if entry.reason]
