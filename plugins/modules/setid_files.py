@@ -45,11 +45,11 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Leave no set-id program but PAM's helper, which dovecot needs to check passwords
+- name: Leave no set-id program but the administrators' way to root
   widgets.mail.setid_files:
     allowed:
-      - path: /usr/sbin/unix_chkpwd
-        reason: dovecot's auth process is not root and checks system passwords through PAM
+      - path: /usr/bin/sudo
+        reason: administrators have accounts of their own
 """
 
 RETURN = r"""
@@ -63,7 +63,7 @@ kept:
   returned: always
   type: list
   elements: dict
-  sample: [{path: /usr/sbin/unix_chkpwd, mode: "root:shadow 2755", reason: PAM for dovecot}]
+  sample: [{path: /usr/bin/sudo, mode: "root:root 4755", reason: administrators have accounts of their own}]
 changes:
   description: What was changed, or would be.
   returned: always
