@@ -282,6 +282,11 @@ def token() -> str:
     return "t" + secrets.token_hex(8)
 
 
+def source_port() -> int:
+    """A port to send from that an earlier run has hardly used: its lines are still in the logs, its connections in tables."""
+    return 33000 + secrets.randbelow(27000)
+
+
 # -- mail ------------------------------------------------------------------------------------------------------------
 
 

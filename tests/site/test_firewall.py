@@ -115,11 +115,11 @@ def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
 def test_what_gets_past_the_router_is_still_refused_by_the_firewall(collector: lab.Machine, router: lab.Machine) -> None:
-    own = lab.address(lab.ROUTER, "outside")
+    own, first = lab.address(lab.ROUTER, "outside"), lab.source_port()
     for number, (target, port) in enumerate(IN_FRONT):
         ends = {"target": lab.reach(target, lab.ROUTER), "target_port": port}
-        router.call(away.knock, source=own, source_port=40100 + number, **past(lab.ROUTER), **ends)
-    patterns = [f"SRC={own} .*SPT={40100 + number} DPT={port} " for number, (_target, port) in enumerate(IN_FRONT)]
+        router.call(away.knock, source=own, source_port=first + number, **past(lab.ROUTER), **ends)
+    patterns = [f"SRC={own} .*SPT={first + number} DPT={port} " for number, (_target, port) in enumerate(IN_FRONT)]
     lab.until(lambda: all(re.search(one, denials(collector, lab.FIREWALL)) for one in patterns), f"lines with {patterns}")
 
 
@@ -186,20 +186,21 @@ def test_a_forged_inside_source_does_not_reach_the_gateway_where_the_same_packet
     """Sent in this order over one path: when the honest packet is there, a forged one would have been there before it."""
     liar = lab.Machine(start)
     ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
+    port = lab.source_port()
     with gateway.talk(away.knocks_session, port=SMTP) as witness:
         assert witness.read() == "ready"
         for source in (lab.address(lab.DESK), lab.address(lab.STORE), lab.address(lab.NAMESERVER)):
-            liar.call(away.knock, source=source, source_port=40001, **past(start), **ends)
+            liar.call(away.knock, source=source, source_port=port, **past(start), **ends)
         own = lab.address(start, "world" if start == lab.STRANGER else lab.zone(start))
-        liar.call(away.knock, source=own, source_port=40002, **past(start), **ends)
-        assert witness.read() == [own, 40002]
+        liar.call(away.knock, source=own, source_port=port + 1, **past(start), **ends)
+        assert witness.read() == [own, port + 1]
 
 
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
 @pytest.mark.parametrize(("start", "judge"), [(lab.STRANGER, lab.ROUTER), (lab.ROUTER, lab.FIREWALL)])
 def test_a_forged_source_is_in_the_collectors_log(start: str, judge: str, collector: lab.Machine) -> None:
-    source_port = 40003
+    source_port = lab.source_port()
     ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
     lab.Machine(start).call(away.knock, source=lab.address(lab.DESK), source_port=source_port, **past(start), **ends)
     pattern = f"SRC={lab.address(lab.DESK)} .*SPT={source_port} "

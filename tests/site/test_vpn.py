@@ -74,7 +74,8 @@ def test_through_a_tunnel_nothing_is_reached_but_what_is_listed(traveller: lab.M
     for host in (lab.COLLECTOR, lab.DESK, lab.GATEWAY, lab.FIREWALL, lab.CONCENTRATOR):
         targets += [(lab.address(host, "inside"), port) for port in (lab.port("ssh"), *MAIL)]
     assert {target: result for target, result in outcomes(traveller, targets).items() if result != "silent"} == {}
-    pattern = rf"DST={STORE} .*DPT={OTHERS[0]} "
+    (found,) = traveller.call(away.probe, targets=[[STORE, OTHERS[0]]])
+    pattern = rf"DST={STORE} .*SPT={found['source_port']} DPT={OTHERS[0]} "
     lab.until(lambda: re.search(pattern, denials(collector)), f"a line with {pattern}")
     assert traveller.run("python3", "-c", ECHO, STORE, check=False).stdout.strip() == "silent"
 
@@ -104,13 +105,14 @@ def test_no_packet_comes_out_of_a_tunnel_under_an_address_that_is_not_its_own(
     zone = lab.site()["hosts"][traveller.name]["beyond"]
     (own,) = re.findall(r"inet ([0-9.]+)", traveller.sh("ip -4 -o address show dev wg0"))
     other = next(h["beyond"] for name, h in lab.site()["hosts"].items() if h.get("beyond") not in (None, zone))
+    first = lab.source_port()
     forged = [lab.address(lab.DESK), re.sub(r"\d+/\d+$", "77", lab.site()["zones"][other]["network"])]
     with store.talk(away.knocks_session, port=port) as witness:
         assert witness.read() == "ready"
         for source in forged:
-            traveller.call(away.knock, source=source, source_port=40011, target=STORE, target_port=port)
-        traveller.call(away.knock, source=own, source_port=40012, target=STORE, target_port=port)
-        assert witness.read() == [own, 40012]
+            traveller.call(away.knock, source=source, source_port=first, target=STORE, target_port=port)
+        traveller.call(away.knock, source=own, source_port=first + 1, target=STORE, target_port=port)
+        assert witness.read() == [own, first + 1]
 
 
 @pytest.mark.requirement("NET-9", side="negative")
