@@ -112,6 +112,24 @@ def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log
     lab.until(lambda: all(re.search(pattern, denials(collector, *filters)) for pattern in patterns), f"lines with {patterns}")
 
 
+@pytest.mark.requirement("NET-7", side="positive")
+@pytest.mark.parametrize(
+    ("start", "target", "ends"),
+    [
+        (lab.STRANGER, lab.GATEWAY, f"ip daddr {lab.public(lab.GATEWAY)}"),
+        (lab.GATEWAY, lab.STRANGER, f"ip saddr {lab.public(lab.GATEWAY)}"),
+    ],
+)
+def test_what_is_listed_passes_the_router_by_a_rule_of_its_own(start: str, target: str, ends: str, router: lab.Machine) -> None:
+    def passed() -> int:
+        rule = rf"{re.escape(ends)} tcp dport {SMTP} counter packets (\d+)"
+        return sum(int(packets) for packets in re.findall(rule, router.sh("nft list table inet firewall")))
+
+    before = passed()
+    (found,) = lab.Machine(start).call(away.probe, targets=[[lab.reach(target, start), SMTP]])
+    assert found["result"] == "open" and passed() > before
+
+
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
 def test_what_gets_past_the_router_is_still_refused_by_the_firewall(collector: lab.Machine, router: lab.Machine) -> None:
