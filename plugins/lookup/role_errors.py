@@ -44,14 +44,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
 
-ROLES = Path(__file__).parents[2] / "roles"
-# libyaml where PyYAML has it: every host reads these files, and it is many times faster.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # How much alike two names must be for one to be a slip of the other: one or two letters of a name of usual length.
 ALIKE = 0.9
 
@@ -63,7 +60,7 @@ def role_specs(roles: Iterable[str], directory: Path = ROLES) -> dict[str, Any]:
         path = directory / role / "meta" / "argument_specs.yml"
         if not path.is_file():
             raise ValueError(f"there is no role {role} with an argument spec in {directory}")
-        options.update(yaml.load(path.read_text(encoding="utf-8"), LOADER)["argument_specs"]["main"].get("options", {}))
+        options.update(load(path)["argument_specs"]["main"].get("options", {}))
     return options
 
 

@@ -37,13 +37,9 @@ _list:
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
-ROLES = Path(__file__).parents[2] / "roles"
-# libyaml where PyYAML has it: every host reads these files, and it is many times faster.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
 
 
 def packages_of(variables: dict[str, Any], role: str, release: str) -> list[str]:
@@ -64,7 +60,7 @@ def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> li
             raise ValueError(f"there is no role {role} in {directory}")
         path = directory / role / "vars" / "main.yml"
         if path.is_file():
-            found.update(packages_of(yaml.load(path.read_text(encoding="utf-8"), LOADER) or {}, role, release))
+            found.update(packages_of(load(path), role, release))
     return sorted(found)
 
 
