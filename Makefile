@@ -2,10 +2,10 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other image conformance mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-roles image conformance mutants audit destroy
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 site:  ## the whole site in containers, with mail through it both ways
 	@$(LAB) site
@@ -30,6 +30,9 @@ other:  ## the fourth: the other Debian release through converge, idempotence an
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image
+
+test-roles:  ## each role by itself on a plain host, by the playbook in its README
+	@$(LAB) test roles
 
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance

@@ -1,0 +1,157 @@
+"""Each role by itself on a plain host: the minimal playbook of its README, run as it stands there.
+
+The hosts are containers like the lab's, made by the lab's own playbook from an inventory that is derived here: one host a role,
+with nothing on it. They have one network to themselves.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.site import recap
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/README.md"))
+PREFIX = "alone"
+# Nobody's network (RFC 2544), with a link for each host.
+NETWORK = ipaddress.ip_network("198.19.0.0/24")
+# What the playbooks leave to the reader's vault.
+VAULT = {
+    "vault_alice": "a long word for alice",
+    "vault_bob_hash": "$6$rounds=20000$saltsaltsalt$F8yyMd94PN6HKXdFXhM8Rrg4pnh0XdlEd7mHNKwPEaVRsLMVVbUjdmtG7uCGnOQ1hVSzKGtI2GJW1nhvYZyc40",
+    "vault_tripwire_site": "a word for the site",
+    "vault_tripwire_local": "a word for this host",
+}
+# How the lab's containers are made and reached.
+LAB = {
+    name: value
+    for name, value in yaml.safe_load((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8")).items()
+    if name in ("lab_release", "lab_images", "ansible_connection", "ansible_host", "ansible_user")
+}
+# What the docs call `# on HOST`, as in docs/runbook.md.
+BLOCK = re.compile(r"^```sh\n# on (?P<host>\S+)\n(?P<script>(?:(?!```).*\n)+)```\n\n(?P<says>(?:    .*\n)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a README shows: a playbook, the host to look at, what to type there, and what it says."""
+
+    role: str
+    playbook: str
+    host: str
+    script: str
+    says: list[str]
+
+    @property
+    def group(self) -> str:
+        """The group that the playbook names."""
+        plays: list[dict[str, str]] = yaml.safe_load(self.playbook)
+        return plays[0]["hosts"]
+
+
+def example(role: str, text: str) -> Example:
+    """The first playbook under the heading "Minimal playbook", and the commands that follow it."""
+    section = text.split("## Minimal playbook\n", 1)[1]
+    playbook = section.split("```yaml\n", 1)[1].split("```", 1)[0]
+    block = BLOCK.search(section)
+    assert block, f"roles/{role}/README.md shows no command under its minimal playbook"
+    script = block["script"]
+    for name, value in VAULT.items():
+        script = script.replace(f"{{{{ {name} }}}}", value)
+    return Example(role, playbook, block["host"], script, [line[4:] for line in block["says"].splitlines()])
+
+
+def examples() -> dict[str, Example]:
+    """All of them."""
+    return {role: example(role, (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")) for role in ROLES}
+
+
+def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
+    """An inventory for the lab's own playbook: a zone, and in it a container for each role."""
+    addresses = iter(NETWORK.hosts())
+    links = {}
+    for number, (role, shown) in enumerate(wanted.items()):
+        found = re.search(r'mac: "([0-9a-f:]+)"', shown.playbook)
+        mac = found[1] if found else f"02:00:c6:13:00:{number:02x}"
+        links[role] = {"interfaces": {"plain": {"address": str(next(addresses)), "mac": mac}}}
+    return {
+        "all": {
+            "hosts": {role: {} for role in wanted},
+            "vars": {
+                **LAB,
+                "lab_prefix": PREFIX,
+                "site_zones": {"plain": {"network": str(NETWORK)}},
+                "site_hosts": links,
+            },
+            # Where the kernel has no WireGuard, a tunnel needs a device.
+            "children": {"concentrators": {"hosts": {"vpn": {}}}},
+        }
+    }
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the four runs said that they would change and did change, and what the host says then."""
+
+    foreseen: set[tuple[str, str]]
+    made: set[tuple[str, str]]
+    again: set[tuple[str, str]]
+    foreseen_again: set[tuple[str, str]]
+    says: str
+
+
+def ansible(*argv: str) -> str:
+    """The output of one of this environment's Ansible programs, run from the root with the project's settings."""
+    settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(argv[0])), *argv[1:]],
+        cwd=ROOT,
+        env={**settings, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def run(shown: Example, place: Path, more: Sequence[str] = ()) -> set[tuple[str, str]]:
+    """Run a README's playbook; what changed, or would change."""
+    inventory = place / "inventory.json"
+    reached = {**LAB, "ansible_host": f"{PREFIX}-{shown.role}"}
+    inventory.write_text(json.dumps({shown.group: {"hosts": {shown.host: reached}}}))
+    playbook = place / "playbook.yml"
+    playbook.write_text(shown.playbook)
+    vault = place / "vault.json"
+    vault.write_text(json.dumps(VAULT))
+    return recap.changed(ansible("ansible-playbook", "-i", str(inventory), str(playbook), "-e", f"@{vault}", *more))
+
+
+def said(shown: Example) -> str:
+    """What the host answers to the README's commands."""
+    argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"{{ {shown.script} }} 2>&1"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
+
+
+def story(shown: Example, place: Path) -> Story:
+    """A bare host: check, run, run again, check."""
+    place.mkdir(parents=True)
+    return Story(
+        foreseen=run(shown, place, ["--check", "--diff"]),
+        made=run(shown, place),
+        again=run(shown, place),
+        foreseen_again=run(shown, place, ["--check", "--diff"]),
+        says=said(shown),
+    )

@@ -1,0 +1,48 @@
+"""Every role is usable by itself on a plain host, by the minimal playbook of its README."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.roles import alone
+from tests.site.test_runbook import pattern
+
+EXAMPLES = alone.examples()
+# As many at once as there are cores where most people try this.
+AT_ONCE = 2
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[alone.Story]]]:
+    """What happens on each host; the runs go on in the background while the first ones are judged."""
+    place = tmp_path_factory.mktemp("alone")
+    inventory = place / "hosts.json"
+    inventory.write_text(json.dumps(alone.hosts(EXAMPLES)))
+    names = [f"{alone.PREFIX}-{role}" for role in EXAMPLES]
+    # A host that was used before is not plain.
+    subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=False)
+    alone.ansible("ansible-playbook", "-i", str(inventory), "playbooks/lab/create.yml")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {role: pool.submit(alone.story, shown, place / role) for role, shown in EXAMPLES.items()}
+    subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=True)
+    subprocess.run(["docker", "network", "rm", f"{alone.PREFIX}-plain"], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("role", EXAMPLES)
+def test_a_role_alone_does_what_its_readme_says_as_check_mode_foresees_and_once(
+    role: str, stories: dict[str, Future[alone.Story]]
+) -> None:
+    story = stories[role].result()
+    assert story.made
+    # Check mode installs nothing, so it does not see what comes after; what it does see comes true.
+    assert story.foreseen - story.made == set()
+    assert story.foreseen
+    assert story.again == set()
+    assert story.foreseen_again == set()
+    assert [line for line in EXAMPLES[role].says if not re.search(pattern(line), story.says)] == [], story.says
