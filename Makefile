@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles image conformance mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-roles image conformance docs mutants audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -36,6 +36,9 @@ test-roles:  ## each role by itself on a plain host, by the playbook in its READ
 
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance
+
+docs:  ## the tables of variables in the READMEs, and docs/reference.md, from the roles' specs
+	@$(LAB) docs
 
 mutants:  ## break the lab in one place at a time, and see which test notices; ONLY=name,... for some
 	@$(LAB) mutants $(if $(ONLY),--only '$(ONLY)')

@@ -148,6 +148,14 @@ def conformance(arguments: argparse.Namespace) -> int:
     return 0 if streamed(["python", "tools/conformance.py"]) else 1
 
 
+def docs(arguments: argparse.Namespace) -> int:
+    """What of the documentation is made from specs and inventories."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    return 0 if streamed(["python", "tools/role_tables.py"]) else 1
+
+
 def mutants(arguments: argparse.Namespace) -> int:
     """Whether the tests notice what is broken on purpose."""
     steps = Steps(1)
@@ -242,6 +250,7 @@ def main() -> int:
         ("image", image, "make the image"),
         ("test", test, "lint, unit tests, molecule"),
         ("conformance", conformance, "the paper's requirements and the tests that show them"),
+        ("docs", docs, "write the tables of variables and the reference from the roles' specs"),
         ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("destroy", destroy, "remove all that was made"),

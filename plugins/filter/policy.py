@@ -12,15 +12,21 @@ at: the firewall between the level zones, a concentrator between its tunnel zone
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Site = dict[str, Any]
 
 ANY = "any"
 FLOW_KEYS = {"id", "from", "to", "services", "paper", "comment"}
+ZONE_KEYS = {"network", "level", "gateway", "tunnel", "reverse_zone"}
+HOST_KEYS = {"interfaces", "public", "beyond"}
+INTERFACE_KEYS = {"address", "mac", "device"}
+PAT_KEYS = {"zone", "address", "idle"}
+DOMAIN_KEYS = {"name", "store"}
 NAME = re.compile(r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
 DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
 MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
@@ -35,6 +41,7 @@ NOWHERE = (
     "224.0.0.0/3",
 )
 PAT_IDLE = (600, 3600)
+ALIKE = 0.8  # how much alike two names of variables must be for one to be a slip of the other
 TUNNEL_GROUP = 200  # link group of a tunnel's interface, beyond those of all levels
 
 
@@ -494,6 +501,51 @@ def policy_errors(site: Site) -> list[str]:
     return errors
 
 
+def policy_group_errors(site: Site, groups: Mapping[str, list[str]]) -> list[str]:
+    """Where the inventory's groups and the site's tables do not know of each other; `policy_errors` must have found nothing."""
+    known = _among(site["hosts"])
+    ours = dict.fromkeys([*groups.get("site", []), *groups.get("mail_clients", [])])
+    errors = [
+        f"{host} is in the inventory but not in site_hosts: there are {known}." for host in ours if host not in site["hosts"]
+    ]
+    stores = groups.get("stores", [])
+    errors += [
+        f"site_domains[{i}].store is {entry['store']!r}, which is not in the group stores; allowed are {_among(stores)}."
+        for i, entry in enumerate(site["domains"])
+        if entry["store"] not in stores
+    ]
+    public = {"gateways": "a gateway", "nameservers": "a name server"} if groups.get("nameservers") else {}
+    errors += [
+        f"site_hosts.{host} has no public address, and {what} of this site needs one that the world can find: give it `public`."
+        for group, what in public.items()
+        for host in groups.get(group, [])
+        if host in site["hosts"] and not site["hosts"][host].get("public") and host_zone(site, host) != open_zone(site)
+    ]
+    errors += [
+        f"site_hosts.{host}.public is {site['hosts'][host]['public']}: a host of the group {group} must not be known outside."
+        for group in ("stores", "management")
+        for host in groups.get(group, [])
+        if site["hosts"].get(host, {}).get("public")
+    ]
+    return errors
+
+
+def policy_slips(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Names of an inventory's variables that are nearly, but not quite, those of known ones."""
+    right = sorted(known)
+    errors = []
+    for name in sorted(set(names) - set(right)):
+        near = difflib.get_close_matches(name, right, n=1, cutoff=ALIKE)
+        if near:
+            errors.append(f"{name} is no variable of a site: is {near[0]} meant?")
+    return errors
+
+
+def _unknown(where: str, entry: Mapping[str, Any], allowed: set[str]) -> list[str]:
+    unknown = set(entry) - allowed
+    return [f"{where}: unknown key {_among(unknown)}; allowed are {_among(allowed)}."] if unknown else []
+
+
 def _among(values: Iterable[Any]) -> str:
     return ", ".join(sorted(str(value) for value in values)) or "(none)"
 
@@ -547,6 +599,7 @@ def _zone_errors(site: Site) -> list[str]:
             errors.append(
                 f"{where}.network is {zone.get('network')!r}: it must be a network such as 10.1.1.0/24, with no host bits set."
             )
+        errors += _unknown(where, zone, ZONE_KEYS)
         level = zone.get("level")
         if level is None:
             continue
@@ -585,6 +638,7 @@ def _host_errors(site: Site) -> list[str]:
                 f"site_hosts.{name}: a host's name is lower-case letters, digits and hyphens, "
                 f"and neither '{ANY}' nor a zone's name."
             )
+        errors += _unknown(f"site_hosts.{name}", host, HOST_KEYS)
         if not host.get("interfaces"):
             errors.append(f"site_hosts.{name}.interfaces is empty: name at least one zone with an address.")
             continue
@@ -598,6 +652,7 @@ def _host_errors(site: Site) -> list[str]:
             if zone in tunnel_zones(site):
                 errors.append(f"{where}: nobody has an interface in '{zone}', which lies beyond the tunnels of a concentrator.")
                 continue
+            errors += _unknown(where, interface, INTERFACE_KEYS)
             network = ipaddress.ip_network(site["zones"][zone]["network"])
             if _in_network(interface.get("address"), network):
                 claim(addresses, str(interface["address"]), f"{where}.address", "addresses")
@@ -668,9 +723,7 @@ def _service_errors(site: Site) -> list[str]:
     errors = []
     for name, service in site["services"].items():
         where = f"site_services.{name}"
-        unknown = set(service) - {"tcp", "udp", "wrapper"}
-        if unknown:
-            errors.append(f"{where}: unknown key {_among(unknown)}; allowed are tcp, udp, wrapper.")
+        errors += _unknown(where, service, {"tcp", "udp", "wrapper"})
         if not service.get("tcp") and not service.get("udp"):
             errors.append(f"{where}: it has no port; give a list of ports under tcp or udp.")
         for protocol in ("tcp", "udp"):
@@ -690,9 +743,12 @@ def _flow_errors(site: Site) -> list[str]:
         if missing:
             errors.append(f"{where}: {_among(missing)} is missing; a flow has id, from, to and services.")
             continue
-        unknown = set(flow) - FLOW_KEYS
-        if unknown:
-            errors.append(f"{where}: unknown key {_among(unknown)}; allowed are {_among(FLOW_KEYS)}.")
+        errors += _unknown(where, flow, FLOW_KEYS)
+        errors += [
+            f"{where}: {key} is {flow[key]!r}: it must name at least one."
+            for key in ("from", "to", "services")
+            if not flow[key] and flow[key] != 0
+        ]
         if flow["id"] in seen:
             errors.append(f"{where}: the id '{flow['id']}' is taken by an earlier flow; ids must differ.")
         seen.add(flow["id"])
@@ -746,7 +802,7 @@ def _pat_errors(site: Site) -> list[str]:
     pat = site.get("pat")
     if not pat:
         return []
-    errors: list[str] = []
+    errors = _unknown("site_pat", pat, PAT_KEYS)
     if pat.get("zone") not in level_zones(site)[1:]:
         errors.append(f"site_pat.zone is {pat.get('zone')!r}: allowed are {_among(level_zones(site)[1:])}.")
     _public_errors(site, "site_pat.address", pat.get("address"), errors)
@@ -767,6 +823,7 @@ def _domain_errors(site: Site) -> list[str]:
     seen: dict[Any, str] = {}
     for i, entry in enumerate(site["domains"]):
         where = f"site_domains[{i}]"
+        errors += _unknown(where, entry, DOMAIN_KEYS)
         if entry.get("name") in seen:
             errors.append(f"{where}.name is {entry['name']}, as is that of {seen[entry['name']]}: one store a domain.")
         seen.setdefault(entry.get("name"), where)
@@ -781,6 +838,8 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "policy_errors": policy_errors,
+            "policy_group_errors": policy_group_errors,
+            "policy_slips": policy_slips,
             "policy_rules": policy_rules,
             "policy_border_rules": policy_border_rules,
             "policy_border_zones": policy_border_zones,

@@ -11,6 +11,8 @@ from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.policy import ANY, Site, host_address, host_zone, policy_sources
 
+USER_KEYS = {"name", "password", "password_hash", "uid", "state", "domains"}
+ADDRESS = re.compile(r"^[^\s@,:;<>()\"\\|]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
 ALWAYS = ("postmaster", "abuse")
@@ -132,11 +134,15 @@ def mail_errors(
     users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str], programs: dict[str, str] | None = None
 ) -> list[str]:
     """What is wrong with users and aliases, one sentence each. Empty where all is well."""
-    errors = []
+    errors = _shapes(users, aliases, programs)
+    if errors:
+        return errors  # every later check needs tables that can be read
     names: set[str] = set()
     for number, user in enumerate(users, 1):
         name = user.get("name")
         where = f"site_users, entry {number} ({name})"
+        if unknown := sorted(set(user) - USER_KEYS):
+            errors.append(f"{where}: unknown key {', '.join(unknown)}; allowed are {', '.join(sorted(USER_KEYS))}.")
         if not LOCAL_PART.match(str(name)):
             errors.append(f"{where}: a user's name is lower-case letters, digits, dots, hyphens and underscores.")
         if name in names:
@@ -157,7 +163,7 @@ def mail_errors(
         for target in targets:
             if str(target).startswith(PIPE):
                 errors += _program_errors(where, str(target), programs or {})
-            elif target not in names and target not in aliases and "@" not in str(target):
+            elif target not in names and target not in aliases and not ADDRESS.match(str(target)):
                 errors.append(f"{where}: {target!r} is neither a user nor an alias nor an address.")
         if _loops(name, aliases):
             errors.append(f"{where}: it leads back to itself.")
@@ -170,6 +176,18 @@ def mail_errors(
     for name in ALWAYS:
         if name not in names and name not in aliases:
             errors.append(f"site_aliases lacks {name}: every domain must have somebody there (RFC 5321 4.5.1, RFC 2142).")
+    return errors
+
+
+def _shapes(users: Any, aliases: Any, programs: Any) -> list[str]:
+    """Tables that are not made as they should be."""
+    errors = []
+    if not isinstance(users, list) or not all(isinstance(user, dict) for user in users):
+        errors.append("site_users must be a list of dictionaries, each with a name and a password or password_hash.")
+    if not isinstance(aliases, dict):
+        errors.append(f"site_aliases is {str(aliases)[:60]!r}: it must be a dictionary of names, each with a list.")
+    if programs is not None and not isinstance(programs, dict):
+        errors.append(f"site_programs is {str(programs)[:60]!r}: it must be a dictionary of names, each with an absolute path.")
     return errors
 
 

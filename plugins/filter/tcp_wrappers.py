@@ -22,7 +22,7 @@ def tcp_wrappers_client(client: str) -> str:
     try:
         network = ipaddress.ip_network(client)
     except ValueError as error:
-        raise ValueError(f"tcp_wrappers: client {client!r} is no address, no network and not ALL: {error}") from None
+        raise ValueError(f"tcp_wrappers_allow: client {client!r} is no address, no network and not ALL: {error}") from None
     if network.version == 6:
         return f"[{network.network_address}]/{network.prefixlen}"
     if network.prefixlen == 32:
@@ -49,7 +49,7 @@ def tcp_wrappers_rules(allow: Sequence[Mapping[str, Any]], ssh_connection: str =
     for entry in allow:
         daemon = str(entry["daemon"])
         if not DAEMON.match(daemon):
-            raise ValueError(f"tcp_wrappers: {daemon!r} is no name of a daemon")
+            raise ValueError(f"tcp_wrappers_allow: {daemon!r} is no name of a daemon")
         for client in entry["clients"]:
             line = f"{daemon}: {tcp_wrappers_client(str(client))}"
             if line not in lines:

@@ -101,6 +101,8 @@ def _option_errors(peer: Peer, where: str) -> list[str]:
 
 def vpn_errors(site: Site, peers: list[Peer]) -> list[str]:
     """What is wrong with a site's peers, by themselves and against its zones: each lies within one beyond a tunnel."""
+    if not isinstance(peers, list) or not all(isinstance(peer, dict) for peer in peers):
+        return ["site_vpn_peers must be a list of dictionaries, each with name, public_key and addresses."]
     errors = vpn_peer_errors(peers, "site_vpn_peers")
     far = {name: ipaddress.ip_network(site["zones"][name]["network"]) for name in tunnel_zones(site)}
     others = {name: ipaddress.ip_network(z["network"]) for name, z in site["zones"].items() if name not in far}

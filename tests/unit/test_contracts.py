@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 from tests.unit.inventory import ROOT
-from tools import topology
+from tools import role_tables, topology
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-# Empty values that argument_specs leaves out.
-NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -21,16 +22,48 @@ def load(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_specs_and_defaults_name_the_same_variables(role: str) -> None:
+def test_specs_and_defaults_say_the_same(role: str) -> None:
     defaults = load(ROOT / "roles" / role / "defaults/main.yml")
     options = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
     required = {name for name, option in options.items() if option.get("required")}
     assert set(defaults) == set(options) - required
+    assert {name: options[name].get("default") for name in defaults} == defaults
+
+
+def every_option(options: dict[str, Any], inside: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All options, those in others too, with their names."""
     for name, option in options.items():
-        if name in defaults and "default" in option:
-            assert option["default"] == defaults[name], name
-        elif name in defaults and option["type"] not in ("list", "dict"):
-            assert defaults[name] in NOTHING, f"{name}: its default is missing in argument_specs"
+        yield f"{inside}{name}", option
+        yield from every_option(option.get("options", {}), f"{inside}{name}.")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_spec_tells_meaning_range_and_requirement(role: str) -> None:
+    options = role_tables.specs(role)["main"]["options"]
+    known = {entry["id"] for entry in load(ROOT / "docs/requirements.yml")["requirements"]}
+    for name, option in every_option(options):
+        text = role_checks.description(option)
+        assert text.endswith((".", ")")), f"{name}: no sentence describes it"
+        if role_checks.is_number(option) and not option.get("choices"):
+            assert role_checks.bounds(option), f"{name}: say from where to where, as in '0 to 65535' or 'at least 1'"
+        ids = {found for tag in re.findall(r"\[([A-Z, 0-9-]+)\]", text) for found in tag.split(", ")}
+        assert ids <= known, name
+        if "." not in name:
+            assert ids, f"{name}: which requirement does it serve?"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_default_is_within_its_own_contract(role: str) -> None:
+    options = role_tables.specs(role)["main"]["options"]
+    values = {name: option["default"] for name, option in options.items() if option.get("default") is not None}
+    plain = {name: value for name, value in values.items() if "{{" not in str(value)}
+    assert role_checks.value_errors(options, plain) + role_checks.form_errors(options, plain) == []
+
+
+def test_every_form_is_of_a_variable_that_is_there() -> None:
+    there = {name for role in ROLES for name, _ in every_option(role_tables.specs(role)["main"]["options"])}
+    assert set(role_checks.FORMS) | role_checks.TEXTS <= there
+    assert set(role_checks.CHECKS) == set(ROLES)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -48,11 +81,11 @@ def test_the_tag_of_a_role_runs_all_of_it(role: str) -> None:
     assert [part["name"] for part in contents if part.get("tags") != [role]] == []
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_the_readme_tells_of_every_variable(role: str) -> None:
-    text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
-    options = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert [name for name in options if f"`{name}`" not in text] == []
+@pytest.mark.parametrize("path", role_tables.pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_people_read_of_the_variables_is_made_from_the_specs(path: Path) -> None:
+    made = role_tables.pages()[path]
+    assert path.read_text(encoding="utf-8") == made, "run `make docs`"
+    assert made.count(role_tables.BEGIN) == made.count(role_tables.END) == (path != role_tables.REFERENCE)
 
 
 def test_the_picture_is_of_the_inventory() -> None:
