@@ -95,7 +95,7 @@ def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
                 "site_hosts": links,
             },
             # Where the kernel has no WireGuard, a tunnel needs a device.
-            "children": {"concentrators": {"hosts": {"vpn": {}}}},
+            "children": {"concentrators": {"hosts": {role: {} for role in wanted if role == "vpn"}}},
         }
     }
 
