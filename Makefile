@@ -2,10 +2,10 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other image conformance mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-acme image conformance mutants audit destroy
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 site:  ## the whole site in containers, with mail through it both ways
 	@$(LAB) site
@@ -27,6 +27,9 @@ molecule:  ## the third
 
 other:  ## the fourth: the other Debian release through converge, idempotence and mail
 	@$(LAB) test other
+
+test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
+	@$(LAB) test acme
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image

@@ -94,6 +94,8 @@ def image(arguments: argparse.Namespace) -> int:
 
 # The parts of `make test`: the last one takes the release that was not asked for through converge, idempotence and mail.
 PARTS = ["lint", "unit", "molecule", "other"]
+# Other inventories' labs, each a scenario of molecule of that name: only where they are asked for.
+MORE_PARTS = ["acme"]
 
 
 def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
@@ -109,7 +111,7 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
         ],
         "unit": [["pytest", "-q", "tests/unit"]],
         "molecule": [["molecule", "test", "--no-command-borders"]],
-        "other": [["molecule", "test", "--no-command-borders", "--scenario-name", "other"]],
+        **{name: [["molecule", "test", "--no-command-borders", "--scenario-name", name]] for name in ["other", *MORE_PARTS]},
     }
     return [(name, every[name]) for name in wanted]
 
@@ -118,7 +120,7 @@ def test(arguments: argparse.Namespace) -> int:
     """Lint, unit tests, molecule for one release and then for the other: all of it is run, a failure is remembered."""
     parts = checks(arguments.parts or PARTS)
     names = [name for name, _ in parts]
-    needs_lab = "molecule" in names or "other" in names
+    needs_lab = bool({"molecule", "other", *MORE_PARTS} & set(names))
     steps = Steps(len(parts) + (3 if needs_lab else 1))
     if needs_lab:
         prepare(steps, *([other_release()] if "other" in names else []))
@@ -246,7 +248,7 @@ def main() -> int:
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
         if function is test:
-            command.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these parts")
+            command.add_argument("parts", nargs="*", choices=[[], *PARTS, *MORE_PARTS], help="only these parts")
         if function is mutants:
             command.add_argument(
                 "--only", default="", metavar="NAME,...", help="only these changes; a star stands for anything"
