@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles image conformance docs mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs mutants audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -27,6 +27,9 @@ molecule:  ## the third
 
 other:  ## the fourth: the other Debian release through converge, idempotence and mail
 	@$(LAB) test other
+
+test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
+	@$(LAB) test acme
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image

@@ -94,9 +94,10 @@ def image(arguments: argparse.Namespace) -> int:
 
 # The parts of `make test`: the last one takes the release that was not asked for through converge, idempotence and mail.
 PARTS = ["lint", "unit", "molecule", "other"]
-# Too long to be one of them: each role by itself on a plain host.
-MORE_PARTS = ["roles"]
-NEED_LAB = {"molecule", "other", "roles"}
+# Other inventories' labs, each a scenario of molecule of that name, and each role by itself on a plain host: only where asked for.
+SCENARIOS = ["other", "acme"]
+MORE_PARTS = ["acme", "roles"]
+NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 
 
 def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
@@ -112,7 +113,7 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
         ],
         "unit": [["pytest", "-q", "tests/unit"]],
         "molecule": [["molecule", "test", "--no-command-borders"]],
-        "other": [["molecule", "test", "--no-command-borders", "--scenario-name", "other"]],
+        **{name: [["molecule", "test", "--no-command-borders", "--scenario-name", name]] for name in SCENARIOS},
         "roles": [["pytest", "-v", "--durations=15", "tests/roles"]],
     }
     return [(name, every[name]) for name in wanted]

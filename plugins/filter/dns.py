@@ -15,7 +15,14 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.policy import Site, host_address, level_zones, tunnel_zones
+from ansible_collections.widgets.mail.plugins.filter.policy import (
+    Site,
+    host_address6,
+    host_addresses,
+    level_zones,
+    tunnel_zones,
+    zone_networks,
+)
 
 try:
     from ansible.errors import AnsibleFilterError
@@ -69,27 +76,32 @@ def _record(name: str, kind: str, value: str) -> Record:
     return {"name": name, "type": kind, "value": value}
 
 
-def _public(site: Site, host: str, role: str) -> str:
-    """The public address of a host that the world must find."""
+def _public(site: Site, host: str, role: str) -> list[str]:
+    """The addresses by which the world finds a host that it must find."""
     if host not in site["hosts"]:
         raise AnsibleFilterError(f"dns_zones: {role} {host!r} is not a host of site_hosts")
-    public = site["hosts"][host].get("public")
-    if not public:
+    if not site["hosts"][host].get("public"):
         raise AnsibleFilterError(f"dns_zones: {role} {host!r} has no public address in site_hosts, and the world must find it")
-    return str(public)
+    return _known(site, host)
 
 
-def _hosts(site: Site, view: str) -> dict[str, str]:
-    """Names and addresses of a view: one address for each name; inside, the one in the host's most trusted zone."""
+def _known(site: Site, host: str) -> list[str]:
+    """The addresses that the world may know of a host: its public one, and with that the IPv6 address, which nobody translates."""
+    public, other = site["hosts"][host].get("public"), host_address6(site, host)
+    return [str(public), *([other] if other else [])] if public else []
+
+
+def _hosts(site: Site, view: str) -> dict[str, list[str]]:
+    """Names and addresses of a view: of each family one for a name; inside, those in the host's most trusted zone."""
     if view == EXTERNAL:
-        return {name: str(host["public"]) for name, host in site["hosts"].items() if host.get("public")}
+        return {name: _known(site, name) for name in site["hosts"] if _known(site, name)}
     levels = set(level_zones(site))
-    return {name: host_address(site, name) for name, host in site["hosts"].items() if levels & set(host["interfaces"])}
+    return {name: host_addresses(site, name) for name, host in site["hosts"].items() if levels & set(host["interfaces"])}
 
 
-def _policy(sender: bool, gateways: Iterable[str]) -> str:
+def _policy(sender: bool, addresses: Iterable[str]) -> str:
     """An SPF record: the gateways' addresses and nothing else, or nothing at all."""
-    return " ".join(["v=spf1", *(f"ip4:{address}" for address in gateways if sender), "-all"])
+    return " ".join(["v=spf1", *(f"ip{6 if ':' in address else 4}:{address}" for address in addresses if sender), "-all"])
 
 
 def _forward(
@@ -97,7 +109,7 @@ def _forward(
 ) -> list[Record]:
     """Records of one forward zone in one view."""
     domain = site["domain"]
-    public = [_public(site, host, "gateway") for host in gateways]
+    public = [address for host in gateways for address in _public(site, host, "gateway")]
     out = [_record("@", "NS", fqdn(host, domain)) for host in nameservers]
     # Equal preference: gateways share the load, and none of them is a back door with weaker checks.
     out += [_record("@", "MX", f"10 {fqdn(host, domain)}") for host in gateways if name in mail]
@@ -107,11 +119,10 @@ def _forward(
         out += [_record(label, "NS", fqdn(host, domain)) for host in nameservers]
     if name != domain:
         return out
-    for host, address in _hosts(site, view).items():
-        kind = "AAAA" if ":" in address else "A"
-        out.append(_record(host, kind, address))
+    for host, addresses in _hosts(site, view).items():
+        out += [_record(host, "AAAA" if ":" in address else "A", address) for address in addresses]
         # A gateway greets by its own name, which receivers check as well (RFC 7208, 2.3); no other host may be forged.
-        out.append(_record(host, "TXT", _policy(host in gateways, [site["hosts"][host].get("public", "")])))
+        out.append(_record(host, "TXT", _policy(host in gateways, _known(site, host))))
     return out
 
 
@@ -122,14 +133,19 @@ def _reverse(site: Site, view: str, nameservers: list[str]) -> dict[str, list[Re
     pointers: dict[str, str] = {}  # address -> host
     for host, data in site["hosts"].items():
         if view == INTERNAL:
-            pointers.update({str(data["interfaces"][z]["address"]): host for z in levels if z in data["interfaces"]})
-        if data.get("public"):
-            pointers[str(data["public"])] = host
-    zones = levels if view == INTERNAL else levels[:1]
+            feet = [data["interfaces"][z] for z in levels if z in data["interfaces"]]
+            pointers.update({str(foot[key]): host for foot in feet for key in ("address", "address6") if foot.get(key)})
+        pointers.update(dict.fromkeys(_known(site, host), host))
+    # The world's IPv4 addresses are all in the open zone, its IPv6 addresses where the hosts are.
+    nets = [
+        (zone, net)
+        for zone in levels
+        for net in zone_networks(site, zone)
+        if view == INTERNAL or zone == levels[0] or ":" in net
+    ]
     out: dict[str, list[Record]] = {}
-    for zone in zones:
-        net = site["zones"][zone]["network"]
-        named = site["zones"][zone].get("reverse_zone")
+    for zone, net in nets:
+        named = site["zones"][zone].get("reverse_zone") if ":" not in net else None
         for address in sorted(pointers, key=lambda a: (":" in a, ipaddress.ip_address(a))):
             if ipaddress.ip_address(address) not in ipaddress.ip_network(net):
                 continue
@@ -190,7 +206,7 @@ def dns_zones(
 
 def dns_clients(site: Site) -> list[str]:
     """The networks that get the internal view: those of all zones but the open one, and those beyond tunnels."""
-    return [str(site["zones"][zone]["network"]) for zone in [*level_zones(site)[1:], *tunnel_zones(site)]]
+    return [net for zone in [*level_zones(site)[1:], *tunnel_zones(site)] for net in zone_networks(site, zone)]
 
 
 def zone_path(view: str, name: str) -> str:

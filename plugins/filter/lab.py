@@ -49,8 +49,8 @@ def lab_links(host: dict[str, Any]) -> str:
 
 
 def lab_reverse_zone(address: str) -> str:
-    """The reverse zone of the /24 that an address lies in, the smallest block that DNS delegates without tricks."""
-    return ipaddress.ip_address(address).reverse_pointer.split(".", 1)[1]
+    """The reverse zone of the /24 that an address lies in, the smallest block that DNS delegates without tricks; of the /64 in IPv6."""
+    return ipaddress.ip_address(address).reverse_pointer.split(".", 16 if ":" in address else 1)[-1]
 
 
 def lab_conflicts(

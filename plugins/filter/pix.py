@@ -330,6 +330,8 @@ def _firewall_errors(site: Site) -> list[str]:
     for zone in level_zones(site):
         if ipaddress.ip_network(site["zones"][zone]["network"]).version != 4:
             errors.append(f"site_zones.{zone}.network is {site['zones'][zone]['network']}: PIX 6 has IPv4 only.")
+        if site["zones"][zone].get("network6"):
+            errors.append(f"site_zones.{zone}.network6 is {site['zones'][zone]['network6']}: PIX 6 has IPv4 only.")
     lowest = open_zone(site)
     if site["zones"][lowest]["level"] != 0:
         errors.append(f"site_zones.{lowest}.level is {site['zones'][lowest]['level']}: the outermost level of a PIX is 0.")

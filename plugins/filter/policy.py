@@ -8,6 +8,9 @@ Terms: a *level zone* is a zone with a security level, an interface of the firew
 the *open* zone: it stands for every address that no other zone holds. A *tunnel zone* is a network at the far end of
 tunnels; its ``tunnel`` names the host that they end at, the concentrator. A *gate* is a host that packets are filtered
 at: the firewall between the level zones, a concentrator between its tunnel zones and everything else.
+
+IPv6 stands beside IPv4: a zone may have a ``network6``, and then its hosts an ``address6`` each. It is never translated: a
+host is known by that one address everywhere. What has none has no part in IPv6, and gets no rule of that family.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 Site = dict[str, Any]
 
 ANY = "any"
 FLOW_KEYS = {"id", "from", "to", "services", "paper", "comment"}
-ZONE_KEYS = {"network", "level", "gateway", "tunnel", "reverse_zone"}
+ZONE_KEYS = {"network", "network6", "level", "gateway", "gateway6", "tunnel", "reverse_zone"}
 HOST_KEYS = {"interfaces", "public", "beyond"}
-INTERFACE_KEYS = {"address", "mac", "device"}
+INTERFACE_KEYS = {"address", "address6", "mac", "device"}
 PAT_KEYS = {"zone", "address", "idle"}
 DOMAIN_KEYS = {"name", "store"}
 NAME = re.compile(r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
@@ -40,8 +43,14 @@ NOWHERE = (
     "192.168.0.0/16",
     "224.0.0.0/3",
 )
+# Unspecified, loopback and IPv4 in disguise; unique local, old site local, multicast (RFC 6890, 4193, 4291). Link local addresses
+# are needed on every link.
+NOWHERE6 = ("::/8", "fc00::/7", "fec0::/10", "ff00::/8")
 PAT_IDLE = (600, 3600)
 ALIKE = 0.8  # how much alike two names of variables must be for one to be a slip of the other
+FAMILIES = (4, 6)
+KEYS = {4: ("network", "address"), 6: ("network6", "address6")}  # of a zone, of an interface
+MOST_RESOLVERS = 3  # as many as the C library reads (resolv.conf(5))
 TUNNEL_GROUP = 200  # link group of a tunnel's interface, beyond those of all levels
 
 
@@ -81,9 +90,17 @@ def zone_group(site: Site, zone: str) -> int:
     return TUNNEL_GROUP + 1 + others.index(zone)
 
 
+def zone_networks(site: Site, zone: str) -> list[str]:
+    """The networks of a zone, one for each family that it has."""
+    settings = site["zones"][zone]
+    return [str(settings[network]) for network, _address in KEYS.values() if settings.get(network)]
+
+
 def firewall_host(site: Site) -> str | None:
-    """The host with a foot in every level zone."""
+    """The host with a foot in every level zone; none where there is nothing to stand between."""
     wanted = set(level_zones(site))
+    if len(wanted) < 2:
+        return None
     for name, host in site["hosts"].items():
         if wanted <= set(host["interfaces"]):
             return str(name)
@@ -107,6 +124,21 @@ def host_address(site: Site, host: str, toward: str | None = None) -> str:
     raise ValueError(f"host {host} has no interface")
 
 
+def host_address6(site: Site, host: str, toward: str | None = None) -> str | None:
+    """The same for IPv6, which a host need not have."""
+    interfaces = site["hosts"][host]["interfaces"]
+    for zone in (toward, host_zone(site, host), *interfaces):
+        if interfaces.get(zone, {}).get("address6"):
+            return str(interfaces[zone]["address6"])
+    return None
+
+
+def host_addresses(site: Site, host: str, toward: str | None = None) -> list[str]:
+    """A host's own addresses, IPv4 first."""
+    other = host_address6(site, host, toward)
+    return [host_address(site, host, toward), *([other] if other else [])]
+
+
 def seen_as(site: Site, host: str, zone: str) -> str:
     """The address under which hosts of `zone` see `host`: its own, or the translated one where the open zone is entered."""
     own = host_address(site, host, zone)
@@ -118,6 +150,12 @@ def seen_as(site: Site, host: str, zone: str) -> str:
         return str(public)
     pat = site.get("pat") or {}
     return str(pat["address"]) if pat.get("zone") == home else own
+
+
+def all_seen_as(site: Site, host: str, zone: str) -> list[str]:
+    """All addresses under which hosts of `zone` see `host`, IPv4 first."""
+    other = host_address6(site, host, zone)
+    return [seen_as(site, host, zone), *([other] if other else [])]
 
 
 def _endpoints(site: Site, value: Any) -> Iterator[tuple[str, str]]:
@@ -151,11 +189,9 @@ def policy_rules(site: Site, gate: str | None = None) -> list[dict[str, Any]]:
     for flow in site["flows"]:
         for source in _endpoints(site, flow["from"]):
             for target in _endpoints(site, flow["to"]):
-                ends = _rule_ends(site, gate, source, target)
-                if ends is None:
-                    continue
-                for protocol, ports in _ports(site, flow["services"]).items():
-                    rules.append({"flow": flow["id"], **ends, "protocol": protocol, "ports": ports})
+                for ends in _rule_ends(site, gate, source, target):
+                    for protocol, ports in _ports(site, flow["services"]).items():
+                        rules.append({"flow": flow["id"], **ends, "protocol": protocol, "ports": ports})
     return rules
 
 
@@ -180,31 +216,42 @@ def _zone_toward(site: Site, end: tuple[str, str], other: tuple[str, str]) -> st
     return shared[0] if shared else host_zone(site, name)
 
 
-def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any] | None:
-    """Chain, interfaces and addresses of one pair of ends; None where the pair does not touch the gate."""
-
-    def address_of(end: tuple[str, str], toward: str) -> str | None:
-        if end[0] == "host":
-            return host_address(site, end[1], toward)
-        return None if end[1] == open_zone(site) else str(site["zones"][end[1]]["network"])
-
+def _rule_ends(site: Site, gate: str | None, source: tuple[str, str], target: tuple[str, str]) -> list[dict[str, Any]]:
+    """Chain, interfaces and addresses of one pair of ends, once for each family; nothing where the pair does not touch the gate."""
     from_gate, to_gate = source == ("host", gate), target == ("host", gate)
     if from_gate and to_gate:
-        return None
+        return []
     source_zone = _zone_toward(site, target if from_gate else source, source if from_gate else target)
     target_zone = _zone_toward(site, source if to_gate else target, target if to_gate else source)
     iif, oif = _side(site, gate, source_zone), _side(site, gate, target_zone)
     # What comes and goes by one side does not cross the gate; a concentrator forwards for its own tunnels alone.
     ours = gate == firewall_host(site) or {source_zone, target_zone} & set(tunnel_zones(site, gate))
     if not (from_gate or to_gate) and (iif == oif or not ours):
-        return None
-    return {
-        "chain": "output" if from_gate else "input" if to_gate else "forward",
-        "iif": None if from_gate else iif,
-        "oif": None if to_gate else oif,
-        "saddr": address_of(source, target_zone),
-        "daddr": address_of(target, source_zone),
-    }
+        return []
+    out: list[dict[str, Any]] = []
+    for family in FAMILIES:
+        ends = _end_address(site, family, source, target_zone), _end_address(site, family, target, source_zone)
+        if "" in ends:
+            continue
+        entry = {
+            "chain": "output" if from_gate else "input" if to_gate else "forward",
+            "iif": None if from_gate else iif,
+            "oif": None if to_gate else oif,
+            "saddr": ends[0],
+            "daddr": ends[1],
+        }
+        # Without an address on either side one rule is for both families.
+        if entry not in out:
+            out.append(entry)
+    return out
+
+
+def _end_address(site: Site, family: int, end: tuple[str, str], toward: str) -> str | None:
+    """Address or network of one end of a flow: None for any, nothing at all ("") where it has no part in the family."""
+    kind, name = end
+    if kind == "host":
+        return host_address(site, name, toward) if family == 4 else host_address6(site, name, toward) or ""
+    return None if name == open_zone(site) else str(site["zones"][name].get(KEYS[family][0]) or "")
 
 
 def policy_border_zones(site: Site, router: str) -> dict[str, int]:
@@ -223,18 +270,17 @@ def policy_border_rules(site: Site, router: str) -> list[dict[str, Any]]:
     for flow in site["flows"]:
         for source in _endpoints(site, flow["from"]):
             for target in _endpoints(site, flow["to"]):
-                ends = _border_ends(site, router, beyond, near, source, target)
-                if ends is None:
-                    continue
-                for protocol, ports in _ports(site, flow["services"]).items():
-                    rule = {"flow": flow["id"], **ends, "protocol": protocol, "ports": ports}
-                    if rule not in rules:
-                        rules.append(rule)
+                found = [_border_ends(site, router, beyond, near, source, target, family) for family in FAMILIES]
+                for ends in (ends for ends in found if ends is not None):
+                    for protocol, ports in _ports(site, flow["services"]).items():
+                        rule = {"flow": flow["id"], **ends, "protocol": protocol, "ports": ports}
+                        if rule not in rules:
+                            rules.append(rule)
     return rules
 
 
 def _border_ends(
-    site: Site, router: str, beyond: str, near: str, source: tuple[str, str], target: tuple[str, str]
+    site: Site, router: str, beyond: str, near: str, source: tuple[str, str], target: tuple[str, str], family: int
 ) -> dict[str, Any] | None:
     """Chain, interfaces and addresses of one pair of ends at a border router; None where it sees nothing of the pair."""
 
@@ -245,6 +291,8 @@ def _border_ends(
 
     def outside_address(end: tuple[str, str]) -> str | None:
         """As the router sees an end on its near side; None for one that nobody out there can name."""
+        if family == 6:
+            return _end_address(site, 6, end, near) or None
         if end[0] == "host":
             seen = seen_as(site, end[1], open_zone(site))
         else:
@@ -254,11 +302,13 @@ def _border_ends(
         return seen if seen and ipaddress.ip_address(seen) in network else None
 
     def beyond_address(end: tuple[str, str]) -> str | None:
-        return host_address(site, end[1], beyond) if end[0] == "host" else None
+        return _end_address(site, family, end, beyond) if end[0] == "host" else None
 
     own = ("host", router)
     if own in (source, target):
-        return _border_own(site, router, near, source, target, outside_address)
+        return _border_own(site, router, near, source, target, outside_address, family)
+    if "" in (beyond_address(source), beyond_address(target)):
+        return None
     if is_beyond(source) and not is_beyond(target):
         address = outside_address(target)
         if address and target[0] == "host":
@@ -271,16 +321,18 @@ def _border_ends(
 
 
 def _border_own(
-    site: Site, router: str, near: str, source: tuple[str, str], target: tuple[str, str], outside_address: Any
+    site: Site, router: str, near: str, source: tuple[str, str], target: tuple[str, str], outside_address: Any, family: int
 ) -> dict[str, Any] | None:
     """The ends of a flow that begins or ends at the router itself."""
-    own = host_address(site, router, near)
-    if source == target or "zone" in (source[0], target[0]):
+    own = _end_address(site, family, ("host", router), near)
+    if source == target or "zone" in (source[0], target[0]) or not own:
         return None
     if source == ("host", router):
-        peer = site["hosts"][target[1]].get("public") or host_address(site, target[1])
-        return {"chain": "output", "iif": None, "oif": near, "saddr": own, "daddr": peer}
-    return {"chain": "input", "iif": near, "oif": None, "saddr": outside_address(source), "daddr": own}
+        public = site["hosts"][target[1]].get("public") if family == 4 else None
+        peer = public or _end_address(site, family, target, near)
+        return {"chain": "output", "iif": None, "oif": near, "saddr": own, "daddr": peer} if peer else None
+    seen = outside_address(source)
+    return {"chain": "input", "iif": near, "oif": None, "saddr": seen, "daddr": own} if seen or family == 4 else None
 
 
 def policy_bogons(site: Site, beyond: str) -> list[str]:
@@ -288,17 +340,23 @@ def policy_bogons(site: Site, beyond: str) -> list[str]:
 
     Sources: RFC 1918, RFC 6890. Networks for documentation and benchmarks are left out, since labs use them.
     """
-    own = [str(zone["network"]) for name, zone in site["zones"].items() if name != beyond]
-    nets = [ipaddress.ip_network(network) for network in (*own, *NOWHERE)]
-    return [str(network) for network in ipaddress.collapse_addresses(net for net in nets if net.version == 4)]
+    own = [network for name in site["zones"] if name != beyond for network in zone_networks(site, name)]
+    six = NOWHERE6 if any(":" in network for network in own) else ()
+    nets: list[Any] = [ipaddress.ip_network(network) for network in (*own, *NOWHERE, *six)]
+    out: list[str] = []
+    for version in FAMILIES:
+        out += [str(network) for network in ipaddress.collapse_addresses(net for net in nets if net.version == version)]
+    return out
 
 
 def policy_static(site: Site) -> list[dict[str, str]]:
-    """Static translations: the public and the private address of each host that has both."""
+    """Static translations: the public and the private address of each host that has both. Where they are one, the host stands
+    outside, and nobody translates.
+    """
     return [
         {"host": name, "public": host["public"], "private": host_address(site, name)}
         for name, host in site["hosts"].items()
-        if host.get("public")
+        if host.get("public") and host["public"] != host_address(site, name)
     ]
 
 
@@ -314,10 +372,20 @@ def policy_sources(site: Site, host: str, service: str) -> list[str]:
                 return [ANY]
             if kind == "host" and name == host:
                 continue
-            seen = seen_as(site, name, zone) if kind == "host" else str(site["zones"][name]["network"])
-            if seen not in found:
-                found.append(seen)
+            seen = all_seen_as(site, name, zone) if kind == "host" else zone_networks(site, name)
+            found += [address for address in seen if address not in found]
     return found
+
+
+def policy_targets(site: Site, host: str, service: str) -> list[str]:
+    """The addresses at which a host may use a service of other hosts, as it knows them."""
+    out: list[str] = []
+    for flow in site["flows"]:
+        if service not in flow["services"] or ("host", host) not in _endpoints(site, flow["from"]):
+            continue
+        for name in sorted(_targets(site, flow["to"]) - {host}, key=list(site["hosts"]).index):
+            out += [address for address in host_addresses(site, name, host_zone(site, host)) if address not in out]
+    return out
 
 
 def _targets(site: Site, value: Any) -> set[str]:
@@ -352,7 +420,7 @@ def policy_senders(site: Site, host: str, service: str) -> dict[str, str]:
         if service in flow["services"] and host in _targets(site, flow["to"]):
             for kind, name in _endpoints(site, flow["from"]):
                 if kind == "host" and name != host:
-                    out[seen_as(site, name, zone)] = name
+                    out.update(dict.fromkeys(all_seen_as(site, name, zone), name))
     return dict(sorted(out.items()))
 
 
@@ -373,8 +441,11 @@ def policy_links(site: Site, host: str, knows_public: Iterable[str] = ()) -> lis
             "gateway": _gateway(site, host, zone) if zone == _way_out(site, host) else None,
             "routes": _routes(site, host, zone),
         }
+        if interface.get("address6"):
+            link["addresses6"] = [f"{interface['address6']}/{ipaddress.ip_network(site['zones'][zone]['network6']).prefixlen}"]
+            link["gateway6"] = _gateway6(site, host, zone) if zone == _way_out(site, host) else None
         public = site["hosts"][host].get("public")
-        if public and host in knows_public:
+        if public and host in knows_public and public != interface["address"]:
             # /32: a wider one would make the network outside look as if it were on this link.
             link["sub_interface"] = {"address": link["addresses"][0], "label": f"{zone}:1"}
             link["addresses"] = [f"{public}/32"]
@@ -397,13 +468,19 @@ def _routes(site: Site, host: str, zone: str) -> list[dict[str, str]]:
     out = []
     # Only a host in the open zone is told: the others have the firewall as their default gateway, unless that is outside.
     if gate and gate != host and zone == host_zone(site, host) and open_zone(site) in feet:
-        via = host_address(site, gate, zone)
-        out += [{"to": site["zones"][z]["network"], "via": via} for z in level_zones(site)[1:] if z not in feet]
+        out += [way for z in level_zones(site)[1:] if z not in feet for way in _ways(site, z, gate, zone)]
     for far in tunnel_zones(site):
         end = site["zones"][far]["tunnel"]
         if end != host and zone == host_zone(site, end):
-            out.append({"to": site["zones"][far]["network"], "via": host_address(site, end, zone)})
+            out += _ways(site, far, end, zone)
     return out
+
+
+def _ways(site: Site, to: str, via: str, zone: str) -> list[dict[str, str]]:
+    """The routes to a zone by a neighbour on another zone, in each family that both have."""
+    hops = {ipaddress.ip_address(address).version: address for address in host_addresses(site, via, zone)}
+    networks = {ipaddress.ip_network(network).version: network for network in zone_networks(site, to)}
+    return [{"to": network, "via": hops[family]} for family, network in networks.items() if family in hops]
 
 
 def _translated(site: Site) -> list[str]:
@@ -420,6 +497,17 @@ def _gateway(site: Site, host: str, zone: str) -> str | None:
     if gateway in site["hosts"]:
         return str(site["hosts"][gateway]["interfaces"][zone]["address"])
     return str(gateway)
+
+
+def _gateway6(site: Site, host: str, zone: str) -> str | None:
+    """The same for IPv6; a gateway that is no host of the inventory is named by the zone's `gateway6`."""
+    settings = site["zones"][zone]
+    gateway = settings.get("gateway")
+    if gateway == host:
+        return None
+    interfaces = site["hosts"].get(gateway, {}).get("interfaces", {})
+    address = interfaces[zone].get("address6") if interfaces else settings.get("gateway6")
+    return str(address) if address else None
 
 
 def policy_zones(site: Site, gate: str | None = None) -> dict[str, int]:
@@ -446,11 +534,12 @@ def policy_collector(host: str, site: Site, service: str) -> dict[str, Any]:
 
 
 def policy_listeners(site: Site, host: str, service: str) -> list[dict[str, Any]]:
-    """The ports of a service on a host's own address, one entry each."""
+    """The ports of a service on a host's own addresses, one entry each."""
     return [
-        {"protocol": protocol, "port": port, "address": host_address(site, host)}
+        {"protocol": protocol, "port": port, "address": address}
         for protocol in ("tcp", "udp")
         for port in site["services"][service].get(protocol, [])
+        for address in host_addresses(site, host)
     ]
 
 
@@ -459,12 +548,18 @@ def policy_address(host: str, site: Site) -> str:
     return host_address(site, host)
 
 
+def policy_addresses(site: Site, hosts: list[str]) -> list[str]:
+    """All own addresses of some hosts."""
+    return [address for host in hosts for address in host_addresses(site, host)]
+
+
 def policy_names(site: Site, hosts: list[str]) -> list[dict[str, Any]]:
-    """Lines of a hosts file for these hosts: the address of each on its own zone, full name first (hosts(5))."""
+    """Lines of a hosts file for these hosts: the addresses of each on its own zone, full name first (hosts(5))."""
     return [
-        {"address": host_address(site, name), "names": [f"{name}.{site['domain']}", name]}
+        {"address": address, "names": [f"{name}.{site['domain']}", name]}
         for name in site["hosts"]
         if name in hosts
+        for address in host_addresses(site, name)
     ]
 
 
@@ -476,12 +571,16 @@ def policy_resolvers(site: Site, host: str, nameservers: list[str]) -> list[str]
     """
     if host == firewall_host(site) or tunnel_zones(site, host) or host_zone(site, host) == open_zone(site):
         return []
-    return [host_address(site, name) for name in nameservers]
+    addresses = policy_addresses(site, nameservers)
+    return sorted(addresses, key=lambda address: ":" in address)[:MOST_RESOLVERS]
 
 
 def policy_known_as(site: Site, hosts: list[str]) -> dict[str, list[str]]:
-    """Other names of these hosts: the full one and the address on their own zone."""
-    return {entry["names"][1]: [entry["names"][0], entry["address"]] for entry in policy_names(site, hosts)}
+    """Other names of these hosts: the full one and the addresses on their own zone."""
+    out: dict[str, list[str]] = {}
+    for entry in policy_names(site, hosts):
+        out.setdefault(entry["names"][1], [entry["names"][0]]).append(entry["address"])
+    return out
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
@@ -550,6 +649,8 @@ def _among(values: Iterable[Any]) -> str:
     return ", ".join(sorted(str(value) for value in values)) or "(none)"
 
 
+NETWORK: dict[int, Any] = {4: ipaddress.IPv4Network, 6: ipaddress.IPv6Network}
+SUCH_AS = {4: "10.1.1.0/24", 6: "2001:db8:1:1::/64"}
 # What each table is made of: the container, and what its entries are.
 SHAPES: dict[str, tuple[type[Any], type[Any]]] = {
     "zones": (dict, dict),
@@ -587,18 +688,21 @@ def _shape_errors(site: Site) -> list[str]:
 
 def _zone_errors(site: Site) -> list[str]:
     errors: list[str] = []
-    networks: dict[str, Any] = {}
+    networks: dict[tuple[str, str], Any] = {}
     levels: dict[int, str] = {}
     for name, zone in site["zones"].items():
         where = f"site_zones.{name}"
         if not NAME.match(str(name)) or name == ANY:
             errors.append(f"{where}: a zone's name is lower-case letters, digits and hyphens, and not '{ANY}'.")
-        try:
-            networks[name] = ipaddress.ip_network(zone["network"])
-        except (KeyError, ValueError, TypeError):
-            errors.append(
-                f"{where}.network is {zone.get('network')!r}: it must be a network such as 10.1.1.0/24, with no host bits set."
-            )
+        for family, (key, _address) in KEYS.items():
+            if family == 6 and zone.get(key) is None:
+                continue
+            try:
+                networks[name, key] = NETWORK[family](zone[key])
+            except (KeyError, ValueError, TypeError):
+                errors.append(
+                    f"{where}.{key} is {zone.get(key)!r}: it must be a network such as {SUCH_AS[family]}, with no host bits set."
+                )
         errors += _unknown(where, zone, ZONE_KEYS)
         level = zone.get("level")
         if level is None:
@@ -616,7 +720,7 @@ def _zone_errors(site: Site) -> list[str]:
         for two in names[i + 1 :]:
             if networks[one].version == networks[two].version and networks[one].overlaps(networks[two]):
                 errors.append(
-                    f"site_zones.{one}.network {networks[one]} overlaps site_zones.{two}.network "
+                    f"site_zones.{'.'.join(one)} {networks[one]} overlaps site_zones.{'.'.join(two)} "
                     f"{networks[two]}: zones must not share addresses."
                 )
     return errors
@@ -658,6 +762,7 @@ def _host_errors(site: Site) -> list[str]:
                 claim(addresses, str(interface["address"]), f"{where}.address", "addresses")
             else:
                 errors.append(f"{where}.address is {interface.get('address')!r}: it must be a host address inside {network}.")
+            _address6_errors(site, zone, interface, where, errors, lambda at, there: claim(addresses, at, there, "addresses"))
             mac = interface.get("mac")
             if mac is not None and not MAC.match(str(mac)):
                 errors.append(f"{where}.mac is {mac!r}: it must be like 02:00:0a:01:01:0b, in lower case.")
@@ -669,6 +774,9 @@ def _host_errors(site: Site) -> list[str]:
             )
         if "public" in host:
             _public_errors(site, f"site_hosts.{name}.public", host["public"], errors)
+            # A host outside may be known by its own address: nobody translates it.
+            if host["public"] == host["interfaces"].get(open_zone(site), {}).get("address"):
+                continue
             claim(addresses, str(host["public"]), f"site_hosts.{name}.public", "addresses")
     if "pat" in site and isinstance(site["pat"], dict) and site["pat"].get("address"):
         claim(addresses, str(site["pat"]["address"]), "site_pat.address", "addresses")
@@ -684,6 +792,21 @@ def _in_network(address: Any, network: Any) -> bool:
     return ip in network and ip not in (network.network_address, network.broadcast_address)
 
 
+def _address6_errors(
+    site: Site, zone: str, interface: dict[str, Any], where: str, errors: list[str], claim: Callable[[str, str], None]
+) -> None:
+    """What is wrong with an interface's IPv6 address. It must be in its shortest form: programs compare it as a text."""
+    address, network = interface.get("address6"), site["zones"][zone].get("network6")
+    if address is None:
+        return
+    if network is None:
+        errors.append(f"{where}.address6 is {address!r}, and site_zones.{zone} has no network6.")
+    elif not _in_network(address, ipaddress.ip_network(network)) or str(ipaddress.ip_address(address)) != address:
+        errors.append(f"{where}.address6 is {address!r}: it must be a host address inside {network}, in its shortest form.")
+    else:
+        claim(str(address), f"{where}.address6")
+
+
 def _public_errors(site: Site, where: str, address: Any, errors: list[str]) -> None:
     network = ipaddress.ip_network(site["zones"][open_zone(site)]["network"])
     if not _in_network(address, network):
@@ -694,6 +817,9 @@ def _gateway_errors(site: Site) -> list[str]:
     errors = []
     for name, zone in site["zones"].items():
         gateway = zone.get("gateway")
+        other = zone.get("gateway6")
+        if other is not None and not (zone.get("network6") and _in_network(other, ipaddress.ip_network(zone["network6"]))):
+            errors.append(f"site_zones.{name}.gateway6 is {other!r}: it must be an address inside {zone.get('network6')}.")
         if gateway is None or _in_network(gateway, ipaddress.ip_network(zone["network"])):
             continue
         if name not in site["hosts"].get(gateway, {}).get("interfaces", {}):
@@ -855,6 +981,8 @@ class FilterModule:
             "policy_collector": policy_collector,
             "policy_listeners": policy_listeners,
             "policy_address": policy_address,
+            "policy_addresses": policy_addresses,
+            "policy_targets": policy_targets,
             "policy_known_as": policy_known_as,
             "policy_resolvers": policy_resolvers,
         }

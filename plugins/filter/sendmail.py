@@ -9,9 +9,16 @@ import ipaddress
 import re
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.policy import ANY, Site, host_address, host_zone, policy_sources
+from ansible_collections.widgets.mail.plugins.filter.policy import (
+    ANY,
+    Site,
+    host_address,
+    host_zone,
+    policy_addresses,
+    policy_sources,
+)
 
-USER_KEYS = {"name", "password", "password_hash", "uid", "state", "domains"}
+USER_KEYS = {"name", "store", "password", "password_hash", "uid", "state", "domains"}
 ADDRESS = re.compile(r"^[^\s@,:;<>()\"\\|]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
@@ -24,16 +31,35 @@ MOST_LINES = 256
 
 
 def connect_keys(network: str) -> list[str]:
-    """An address or network as the access map spells it: ``10.1.0.0/24`` -> ``10.1.0``, ``10.1.0.0/23`` -> two keys."""
+    """An address or network as the access map spells it: ``10.1.0.0/24`` -> ``10.1.0``, ``10.1.0.0/23`` -> two keys.
+
+    sendmail cuts its keys at dots, and at the colons of an IPv6 address that it writes in full: ``2001:db8:1::/48`` ->
+    ``IPv6:2001:db8:1``.
+    """
     net = ipaddress.ip_network(network)
-    if net.version == 6:
-        if net.prefixlen != 128:
-            raise ValueError(f"{network}: the access map holds single IPv6 addresses here, not networks")
-        return [f"IPv6:{net.network_address}"]
-    whole = max(8, -(-net.prefixlen // 8) * 8)
+    bits, mark = (8, ".") if net.version == 4 else (16, ":")
+    whole = max(bits, -(-net.prefixlen // bits) * bits)
     if 2 ** (whole - net.prefixlen) > MOST_LINES:
         raise ValueError(f"{network}: too wide for the access map")
-    return [".".join(str(part.network_address).split(".")[: whole // 8]) for part in net.subnets(new_prefix=whole)]
+    keys = [mark.join(_parts(part.network_address)[: whole // bits]) for part in net.subnets(new_prefix=whole)]
+    return keys if net.version == 4 else [f"IPv6:{key}" for key in keys]
+
+
+def _parts(address: Any) -> list[str]:
+    """The octets of an IPv4 address, or all groups of an IPv6 address without their leading zeros."""
+    if address.version == 4:
+        return str(address).split(".")
+    return [f"{int(group, 16):x}" for group in address.exploded.split(":")]
+
+
+def hop_address(address: str) -> str:
+    """An address as sendmail wants it where it would look a name up otherwise: ``[10.1.0.25]``, ``[IPv6:2001:db8::25]``."""
+    return f"[{'IPv6:' if ':' in address else ''}{address}]"
+
+
+def sendmail_hops(addresses: str | list[str]) -> str:
+    """Addresses that are tried in turn, as sendmail's mailers take them."""
+    return ":".join(hop_address(address) for address in ([addresses] if isinstance(addresses, str) else addresses))
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
@@ -55,6 +81,7 @@ def sendmail_access(
     exempt: list[str] | None = None,
     unlisted: list[str] | None = None,
     friends: list[str] | None = None,
+    ipv6: bool = False,
 ) -> str:
     """Text of the access map.
 
@@ -63,14 +90,15 @@ def sendmail_access(
     greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
     whatever a block list says of them, and mail for ``friends`` is taken from everybody.
     """
-    rows = [(f"Connect:{key}", "RELAY") for net in ["127.0.0.1", *relay_from] for key in connect_keys(net)]
+    loopback = ["127.0.0.1", *(["::1"] if ipv6 else [])]
+    rows = [(f"Connect:{key}", "RELAY") for net in [*loopback, *relay_from] for key in connect_keys(net)]
     if hostname:
         rows.append((f"To:postmaster@{hostname}", "RELAY"))
     rows += [(f"To:{address}", "RELAY") for address in recipients or []]
     rows += [(f"To:{domain}", 'ERROR:5.1.1:"550 User unknown"') for domain in domains or []]
     rows += [(f"Connect:{key}", "OK") for net in unlisted or [] for key in connect_keys(net)]
     rows += [(f"Spam:{name}@{domain}", "FRIEND") for domain in domains or [] for name in friends or []]
-    own = [key for net in ["127.0.0.1", *(exempt or [])] for key in connect_keys(net)]
+    own = [key for net in [*loopback, *(exempt or [])] for key in connect_keys(net)]
     for tag, limit in (("ClientRate", client_rate), ("ClientConn", client_connections), ("GreetPause", greet_pause)):
         if limit:
             rows += [(f"{tag}:{key}", "0") for key in own]
@@ -81,8 +109,13 @@ def sendmail_access(
 
 
 def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
-    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2)."""
-    return _table([(entry["name"], f"esmtp:[{entry['next_hop']}]") for entry in domains])
+    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2). A domain without one is here."""
+    return _table([(entry["name"], f"esmtp:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")])
+
+
+def sendmail_routes(routes: list[dict[str, Any]]) -> str:
+    """Text of the map of recipients that are elsewhere than their domain: each to an address."""
+    return _table([(entry["recipient"], sendmail_hops(entry["next_hop"])) for entry in routes])
 
 
 def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
@@ -94,31 +127,98 @@ def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
     return "".join(f"{name}:\t{', '.join(map(written, targets))}\n" for name, targets in sorted(aliases.items()))
 
 
-def mail_domains(domains: list[dict[str, Any]], site: Site) -> list[dict[str, Any]]:
-    """Domains with the address of the store that holds each one's mailboxes."""
-    return [{"name": entry["name"], "next_hop": host_address(site, entry["store"])} for entry in domains]
+def mail_domains(
+    domains: list[dict[str, Any]], site: Site, host: str | None = None, users: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """Domains with the address of the store that holds each one's mailboxes: none for those that `host` has mailboxes of."""
+    out = []
+    for entry in domains:
+        homes = {
+            entry["store"],
+            *(mail_home(user, domains) for user in users or [] if entry["name"] in _domains_of(user, domains)),
+        }
+        here = host in homes
+        out.append({"name": entry["name"]} if here else {"name": entry["name"], "next_hop": host_address(site, entry["store"])})
+    return out
+
+
+def _domains_of(user: dict[str, Any], domains: list[dict[str, Any]]) -> list[str]:
+    """The mail domains in which a user has an address."""
+    return user.get("domains") or [entry["name"] for entry in domains]
+
+
+def mail_home(user: dict[str, Any], domains: list[dict[str, Any]]) -> str:
+    """The store that holds a user's mailbox: the one named with the user, else that of the first domain with an address there."""
+    first = _domains_of(user, domains)[0]
+    return str(user.get("store") or next(entry["store"] for entry in domains if entry["name"] == first))
+
+
+def mail_users(users: list[dict[str, Any]], domains: list[dict[str, Any]], host: str) -> list[dict[str, Any]]:
+    """The users with a mailbox on a store, without what only says which one that is."""
+    return [
+        {key: value for key, value in user.items() if key not in ("domains", "store")}
+        for user in users
+        if mail_home(user, domains) == host
+    ]
+
+
+def mail_routes(
+    users: list[dict[str, Any]], domains: list[dict[str, Any]], site: Site, host: str, stores: list[str]
+) -> list[dict[str, str]]:
+    """Recipients that a host must send elsewhere than their domain says: users whose mailbox is on another store.
+
+    A gateway goes by the domain's store, a store by being one of the domain's.
+    """
+    here = {entry["name"] for entry in mail_domains(domains, site, host, users) if "next_hop" not in entry}
+    out = []
+    for domain in domains:
+        name = domain["name"]
+        goes_to = host if host in stores and name in here else domain["store"]
+        for user in users:
+            home = mail_home(user, domains)
+            if name in _domains_of(user, domains) and home not in (goes_to, host):
+                out.append({"recipient": f"{user['name']}@{name}", "next_hop": host_address(site, home)})
+    return out
+
+
+def mail_aliases(
+    aliases: dict[str, list[str]], users: list[dict[str, Any]], domains: list[dict[str, Any]], host: str
+) -> dict[str, list[str]]:
+    """Aliases as a store has them: users with their mailbox on another store by their address, so that their mail goes there."""
+    away = {
+        user["name"]: f"{user['name']}@{_domains_of(user, domains)[0]}" for user in users if mail_home(user, domains) != host
+    }
+    return {name: [away.get(target, target) for target in targets] for name, targets in aliases.items()}
 
 
 def mail_relay_from(site: Site, host: str, gateways: list[str], stores: list[str]) -> list[str]:
     """Who may relay to anywhere through a host: a gateway relays for the stores, a store for its own side's users.
 
-    A store never relays for a gateway: what comes from there is for its own domains.
+    A store never relays for a gateway or another store: what comes from there is for its own domains.
     """
     if host in gateways:
-        return [host_address(site, store) for store in stores]
+        return policy_addresses(site, stores)
     if host not in stores:
         return []
-    strangers = {ANY, *(host_address(site, gateway) for gateway in gateways)}
+    strangers = {ANY, *policy_addresses(site, gateways + stores)}
     return [source for source in policy_sources(site, host, "smtp") if source not in strangers]
 
 
-def mail_smart_host(site: Site, host: str, gateways: list[str], stores: list[str]) -> str:
-    """Where a host sends mail for elsewhere: a store to a gateway, a client to the store of its zone or else a gateway."""
+def mail_smart_hosts(site: Site, host: str, gateways: list[str], stores: list[str]) -> list[str]:
+    """Where a host sends mail for elsewhere, one after the other: a store to the gateways, a client to the stores of its zone or
+    else to the gateways. Hosts begin at different ones, so that all have their share.
+    """
     if host in gateways:
-        return ""
+        return []
     near = [] if host in stores else [store for store in stores if host_zone(site, store) == host_zone(site, host)]
     hops = near or gateways or stores
-    return host_address(site, hops[0]) if hops else ""
+    turn = stores.index(host) % len(hops) if host in stores and hops else 0
+    return [host_address(site, hop) for hop in hops[turn:] + hops[:turn]]
+
+
+def mail_smart_host(site: Site, host: str, gateways: list[str], stores: list[str]) -> str:
+    """The first of them; none where there is none."""
+    return next(iter(mail_smart_hosts(site, host, gateways, stores)), "")
 
 
 def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
@@ -131,7 +231,11 @@ def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domain
 
 
 def mail_errors(
-    users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str], programs: dict[str, str] | None = None
+    users: list[dict[str, Any]],
+    aliases: dict[str, Any],
+    domains: list[str],
+    programs: dict[str, str] | None = None,
+    stores: list[str] | None = None,
 ) -> list[str]:
     """What is wrong with users and aliases, one sentence each. Empty where all is well."""
     errors = _shapes(users, aliases, programs)
@@ -148,6 +252,10 @@ def mail_errors(
         if name in names:
             errors.append(f"{where}: the name is taken by an earlier entry; names must differ.")
         names.add(str(name))
+        if user.get("store") is not None and user["store"] not in (stores or []):
+            errors.append(f"{where}: store is {user['store']!r}; allowed are {', '.join(sorted(stores or [])) or '(none)'}.")
+        if "domains" in user and not user["domains"]:
+            errors.append(f"{where}: domains is empty; leave it out for an address in each, or name some.")
         for domain in user.get("domains", []):
             if domain not in domains:
                 errors.append(f"{where}: domains names {domain}; allowed are {', '.join(sorted(domains))}.")
@@ -391,6 +499,8 @@ class FilterModule:
             "sendmail_access": sendmail_access,
             "sendmail_connect_keys": sendmail_connect_keys,
             "sendmail_mailertable": sendmail_mailertable,
+            "sendmail_routes": sendmail_routes,
+            "sendmail_hops": sendmail_hops,
             "sendmail_aliases": sendmail_aliases,
             "sendmail_defines": sendmail_defines,
             "sendmail_expected": sendmail_expected,
@@ -402,6 +512,10 @@ class FilterModule:
             "mail_domains": mail_domains,
             "mail_relay_from": mail_relay_from,
             "mail_smart_host": mail_smart_host,
+            "mail_smart_hosts": mail_smart_hosts,
+            "mail_users": mail_users,
+            "mail_routes": mail_routes,
+            "mail_aliases": mail_aliases,
             "mail_recipients": mail_recipients,
             "mail_errors": mail_errors,
         }

@@ -37,7 +37,7 @@ VAULT = {
 LAB = {
     name: value
     for name, value in yaml.safe_load((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8")).items()
-    if name in ("lab_release", "lab_images", "ansible_connection", "ansible_host", "ansible_user")
+    if name in ("lab_release", "lab_image", "ansible_connection", "ansible_host", "ansible_user")
 }
 # What the docs call `# on HOST`, as in docs/runbook.md.
 BLOCK = re.compile(r"^```sh\n# on (?P<host>\S+)\n(?P<script>(?:(?!```).*\n)+)```\n\n(?P<says>(?:    .*\n)+)", re.MULTILINE)

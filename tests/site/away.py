@@ -46,9 +46,10 @@ def probe(targets: list[list[Any]], timeout: float = 2.5) -> list[dict[str, Any]
     """Try to open a TCP connection to each [address, port], all at once: open, refused, or silent, and from which port."""
 
     def one(target: list[Any]) -> dict[str, Any]:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        family, anywhere = (socket.AF_INET6, "::") if ":" in target[0] else (socket.AF_INET, "0.0.0.0")
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
-            sock.bind(("0.0.0.0", 0))
+            sock.bind((anywhere, 0))
             source = sock.getsockname()[1]
             try:
                 sock.connect((target[0], target[1]))
@@ -237,7 +238,7 @@ def pop_fetch(address: str, ports: dict[str, int], user: str, password: str, tok
     """The message that holds the token, taken out of the mailbox; None where it has not come by the deadline (seconds)."""
     end = time.monotonic() + deadline
     while True:
-        pop = _pop(address, ports, "stls")
+        pop = _pop(address, ports, "stls" if "plain" in ports else "tls")
         try:
             pop.user(user)
             pop.pass_(password)
@@ -255,7 +256,7 @@ def pop_fetch(address: str, ports: dict[str, int], user: str, password: str, tok
 
 # -- DNS -------------------------------------------------------------------------------------------------------------
 
-TYPES = {"A": 1, "NS": 2, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AXFR": 252, "ANY": 255}
+TYPES = {"A": 1, "NS": 2, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "AXFR": 252, "ANY": 255}
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -282,6 +283,8 @@ def _value(packet: bytes, kind: int, at: int, length: int) -> str:
     data = packet[at : at + length]
     if kind == TYPES["A"]:
         return socket.inet_ntoa(data)
+    if kind == TYPES["AAAA"]:
+        return socket.inet_ntop(socket.AF_INET6, data)
     if kind in (TYPES["NS"], TYPES["PTR"]):
         return _decode(packet, at)[0]
     if kind == TYPES["MX"]:
@@ -312,7 +315,7 @@ def _records(packet: bytes, counts: tuple[int, ...], at: int) -> list[list[list[
 
 def _exchange(server: str, port: int, packet: bytes, tcp: bool) -> bytes:
     if not tcp:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(5)
             sock.sendto(packet, (server, port))
             return sock.recv(4096)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import testinfra
-from ansible_collections.widgets.mail.plugins.filter import policy
+from ansible_collections.widgets.mail.plugins.filter import idn, policy
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = Path(os.environ.get("SITE_INVENTORY", ROOT / "inventories/lab"))
@@ -65,7 +65,8 @@ def variables() -> dict[str, Any]:
 def site() -> policy.Site:
     """The site as the filters take it."""
     keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
-    return {key: variables()[f"site_{key}"] for key in keys}
+    found = {key: variables().get(f"site_{key}", {}) for key in keys}
+    return {**found, "domain": idn.idn_domain(found["domain"]), "domains": idn.idn_domains(found["domains"])}
 
 
 def group(name: str) -> list[str]:
@@ -149,21 +150,27 @@ def behind(name: str) -> set[str]:
 
 def password(user: str) -> str:
     """A user's password, as the lab made it."""
-    return (ROOT / ".lab/secrets" / f"user-{user}").read_text().strip()
+    secrets_of_lab = str(variables()["lab_secrets"]).replace("{{ inventory_dir }}", str(INVENTORY))
+    return (Path(secrets_of_lab) / f"user-{user}").read_text().strip()
+
+
+def first(name: str) -> str:
+    """The first host of a group, where the inventory has such hosts."""
+    return next(iter(group(name)), "")
 
 
 # The hosts that play the parts. The lab has one of each; a prop's part is told by where it stands.
-GATEWAY = group("gateways")[0]
-STORE = group("stores")[0]
-NAMESERVER = group("nameservers")[0]
-COLLECTOR = group("management")[0]
-FIREWALL = group("firewalls")[0]
-ROUTER = group("routers")[0]
-CONCENTRATOR = group("concentrators")[0]
+GATEWAY = first("gateways")
+STORE = first("stores")
+NAMESERVER = first("nameservers")
+COLLECTOR = first("management")
+FIREWALL = first("firewalls")
+ROUTER = first("routers")
+CONCENTRATOR = first("concentrators")
 # Who comes through a tunnel: a mobile user, and the gateway of a branch office.
 TRAVELLERS = group("travellers")
 STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()) and host not in TRAVELLERS)
-DESK = next(host for host in group("props") if zone(host) == zone(STORE))
+DESK = next(host for host in group("props") if zone(host) != policy.open_zone(site()))
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------

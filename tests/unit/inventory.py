@@ -23,7 +23,7 @@ def variables(inventory: str) -> dict[str, Any]:
 def site_of(inventory: str) -> dict[str, Any]:
     """The site dict that playbooks/vars/site.yml builds."""
     keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
-    return {key: variables(inventory)[f"site_{key}"] for key in keys}
+    return {key: variables(inventory).get(f"site_{key}", {}) for key in keys}
 
 
 def lab_variables() -> dict[str, Any]:

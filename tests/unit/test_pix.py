@@ -312,7 +312,14 @@ def test_a_firewall_without_a_foot_in_every_zone_and_ipv6_are_refused(lab: Table
     site, data = lab
     del site["hosts"]["fw"]["interfaces"]["dmz"]
     site["zones"]["dmz"]["network"] = "fd00::/64"
+    site["zones"]["inside"]["network6"] = "fd01::/64"
     site["zones"]["outside"]["level"] = 10
     errors = " ".join(pix.pix_errors(site, data))
-    for word in ("no host has an interface in each of dmz, inside, outside", "fd00::/64", "IPv4 only", "outermost level"):
+    for word in (
+        "no host has an interface in each of dmz, inside, outside",
+        "fd00::/64",
+        "fd01::/64",
+        "IPv4 only",
+        "outermost level",
+    ):
         assert word in errors

@@ -23,7 +23,10 @@ DOMAINS = ["a.example", "b.example"]
         ("10.0.0.0/8", ["10"]),
         ("10.1.0.0/23", ["10.1.0", "10.1.1"]),
         ("10.1.0.0/30", ["10.1.0.0", "10.1.0.1", "10.1.0.2", "10.1.0.3"]),
-        ("2001:db8::1", ["IPv6:2001:db8::1"]),
+        # sendmail writes IPv6 addresses in full (UseCompressedIPv6Addresses is off), and cuts them at colons.
+        ("2001:db8::1", ["IPv6:2001:db8:0:0:0:0:0:1"]),
+        ("2001:db8:0:1::/64", ["IPv6:2001:db8:0:1"]),
+        ("2001:db8:0:2::/63", ["IPv6:2001:db8:0:2", "IPv6:2001:db8:0:3"]),
     ],
 )
 def test_networks_are_spelt_in_whole_octets(network: str, keys: list[str]) -> None:
