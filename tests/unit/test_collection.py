@@ -56,10 +56,10 @@ def test_what_is_built_is_what_somebody_needs_and_nothing_of_the_workshop(place:
     assert {f"roles/{role.name}" for role in (ROOT / "roles").iterdir()} <= names
     parts = {name.split("/")[0] for name in names}
     assert (
-        parts & {"lab", "molecule", "tools", "collections", "Makefile", "ansible.cfg", "site.yml", ".venv", ".lab", ".ci"}
+        parts
+        & {"lab", "molecule", "tests", "tools", "collections", "Makefile", "ansible.cfg", "site.yml", ".venv", ".lab", ".ci"}
         == set()
     )
-    assert {name for name in names if name.startswith("tests/")} <= {name for name in names if name.startswith("tests/sanity")}
 
 
 def test_the_installed_collection_does_the_same_as_the_clone(place: Path) -> None:
