@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,9 +29,9 @@ CASES = [
 def names(path: Path) -> set[str]:
     """All hosts of an inventory file."""
 
-    def hosts(group: dict[str, object]) -> set[str]:
-        found = set(group.get("hosts") or {})  # type: ignore[call-overload]
-        for child in (group.get("children") or {}).values():  # type: ignore[attr-defined]
+    def hosts(group: dict[str, Any]) -> set[str]:
+        found = set(group.get("hosts") or {})
+        for child in (group.get("children") or {}).values():
             found |= hosts(child)
         return found
 
