@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -40,8 +40,14 @@ test-roles:  ## each role by itself on a plain host, by the playbook in its READ
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance
 
-docs:  ## the tables of variables in the READMEs, and docs/reference.md, from the roles' specs
+docs:  ## the READMEs' tables of variables, docs/reference.md and the filters' documentation, from specs and source
 	@$(LAB) docs
+
+sanity:  ## ansible-test, galaxy-importer, ansible-builder on the collection as it is built; ONLY="2.21 galaxy" for some
+	@$(LAB) sanity $(ONLY)
+
+changelog:  ## the fragments of the changelog become part of CHANGELOG.md
+	@$(LAB) sanity gather
 
 mutants:  ## break the lab in one place at a time, and see which test notices; ONLY=name,... for some
 	@$(LAB) mutants $(if $(ONLY),--only '$(ONLY)')

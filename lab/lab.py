@@ -154,7 +154,16 @@ def docs(arguments: argparse.Namespace) -> int:
     steps = Steps(1)
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
-    return 0 if streamed(["python", "tools/role_tables.py"]) else 1
+    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'collections'}"}
+    return 0 if all([streamed(["python", f"tools/{name}.py"], paths) for name in ("role_tables", "filter_docs")]) else 1
+
+
+def sanity(arguments: argparse.Namespace) -> int:
+    """What the tools of others say of the collection as it is built."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    return 0 if streamed(["python", "tools/sanity.py", *arguments.parts]) else 1
 
 
 def mutants(arguments: argparse.Namespace) -> int:
@@ -251,7 +260,8 @@ def main() -> int:
         ("image", image, "make the image"),
         ("test", test, "lint, unit tests, molecule"),
         ("conformance", conformance, "the paper's requirements and the tests that show them"),
-        ("docs", docs, "write the tables of variables and the reference from the roles' specs"),
+        ("docs", docs, "write what is made from the roles' specs and the filters' own words"),
+        ("sanity", sanity, "ansible-test, galaxy-importer and others on the collection as it is built"),
         ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("destroy", destroy, "remove all that was made"),
@@ -261,6 +271,8 @@ def main() -> int:
         command.set_defaults(function=function)
         if function is test:
             command.add_argument("parts", nargs="*", choices=[[], *PARTS, *MORE_PARTS], help="only these parts")
+        if function is sanity:
+            command.add_argument("parts", nargs="*", metavar="PART", help="only these parts (tools/sanity.py lists them)")
         if function is mutants:
             command.add_argument(
                 "--only", default="", metavar="NAME,...", help="only these changes; a star stands for anything"

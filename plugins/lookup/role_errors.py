@@ -21,8 +21,7 @@ options:
     type: list
     elements: str
     default: []
-author:
-  - The widgets.mail developers
+author: The widgets.mail developers (@widgets)
 """
 
 EXAMPLES = r"""

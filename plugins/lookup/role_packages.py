@@ -17,8 +17,7 @@ options:
     description: Major version of the distribution, such as V(12).
     type: str
     required: true
-author:
-  - The widgets.mail developers
+author: The widgets.mail developers (@widgets)
 """
 
 EXAMPLES = r"""

@@ -108,6 +108,6 @@ def diff_of(rows: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
     """Rows of (what, before, after) as Ansible's diff, one line each side."""
     lines = list(rows)
     return {
-        "before": "".join(f"{what} {before if before is not None else '(absent)'}\n" for what, before, _ in lines),
-        "after": "".join(f"{what} {after}\n" for what, _, after in lines),
+        "before": "".join(f"{what} {before if before is not None else '(absent)'}\n" for what, before, _after in lines),
+        "after": "".join(f"{what} {after}\n" for what, _before, after in lines),
     }

@@ -38,10 +38,11 @@ options:
 attributes:
   check_mode:
     support: full
+    description: The files are staged and checked, and what differs is told.
   diff_mode:
     support: full
-author:
-  - The widgets.mail developers
+    description: Every file that would be written is shown.
+author: The widgets.mail developers (@widgets)
 """
 
 EXAMPLES = r"""
@@ -107,7 +108,7 @@ def strangers(dest: str, owned: list[str], files: dict[str, str]) -> list[str]:
     """Files in owned directories that nobody asked for."""
     out = []
     for directory in owned:
-        for base, _, names in os.walk(os.path.join(dest, directory)):
+        for base, _directories, names in os.walk(os.path.join(dest, directory)):
             out += [os.path.relpath(os.path.join(base, name), dest) for name in names]
     return sorted(path for path in out if path not in files)
 

@@ -57,8 +57,8 @@ options:
 attributes:
   check_mode:
     support: full
-author:
-  - The widgets.mail developers
+    description: What would become of which account is told.
+author: The widgets.mail developers (@widgets)
 """
 
 EXAMPLES = r"""

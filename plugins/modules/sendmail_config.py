@@ -73,8 +73,7 @@ attributes:
   diff_mode:
     support: full
     description: Shows the texts that would change, compiled ones included.
-author:
-  - The widgets.mail developers
+author: The widgets.mail developers (@widgets)
 """
 
 EXAMPLES = r"""

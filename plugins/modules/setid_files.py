@@ -99,7 +99,7 @@ def searched_mounts(mountinfo: str) -> list[str]:
     """Mount points worth a search, from the text of /proc/self/mountinfo; one for each file system and root in it."""
     points: dict[tuple[str, str], str] = {}
     for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
+        before, _dash, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
         device, root, point, options = fields[2], fields[3], fields[4], fields[5].split(",")
         if kind in FOREIGN or kind.startswith("fuse.") or "nosuid" in options:

@@ -247,12 +247,12 @@ def main() -> None:
         validate(module, want)
     if not module.check_mode:
         if held or todo or gone:
-            arm(module, [want["path"] for want, _, _ in todo] + gone)
+            arm(module, [want["path"] for want, _uid, _gid in todo] + gone)
         for want, uid, gid in todo:
             write(module, want, uid, gid)
         for path in gone:
             os.unlink(path)
-    changes = [want["path"] for want, _, _ in held + todo] + gone
+    changes = [want["path"] for want, _uid, _gid in held + todo] + gone
     module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
 
 

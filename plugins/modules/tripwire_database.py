@@ -14,8 +14,8 @@ description:
     simply run again.
   - A changed policy is applied with C(tripwire --update-policy) in high security mode. It fails where watched files differ
     from the baseline, because those differences would be blessed by it. They have to be accepted first.
-  - Paths that do not exist are left out of the policy, until they appear; a warning names those that a run adds. A path that is in the policy stays there when it
-    vanishes, so that its absence is reported; it leaves the policy when its removal is accepted.
+  - Paths that do not exist are left out of the policy, until they appear; a warning names those that a run adds. A path that
+    is in the policy stays there when it vanishes, so that its absence is reported; it leaves the policy when its removal is accepted.
   - Passphrases go to Tripwire through a pseudo-terminal, never through an argument, the environment or a file. Through a
     plain pipe Tripwire would take the end of input for an empty passphrase.
 author: The widgets.mail developers (@widgets)
@@ -155,7 +155,8 @@ def echoes(terminal: int) -> bool:
 def converse(argv: list[str], passphrases: dict[str, str]) -> tuple[int, str]:
     """Run a program on a pseudo-terminal, answer its prompts, and return its status and output."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    # run_command types on no terminal, and from nothing else does the program take a passphrase.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
         argv,
         stdin=theirs,
         stdout=theirs,

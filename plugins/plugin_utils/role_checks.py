@@ -231,7 +231,7 @@ def form_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
     """Values that have not the form that they must have."""
     return [
         f"{place} is {value!r}: it must be {FORMS[key][1]}."
-        for place, _, value in walk(specs, values)
+        for place, _option, value in walk(specs, values)
         if (key := INDEX.sub("", place)) in FORMS and not FORMS[key][0](value)
     ]
 
@@ -363,7 +363,7 @@ def _network(v: Values) -> list[str]:
         (link.get("mac") for link in links), "network_links: the mac {} is there twice: MAC addresses must differ."
     )
     errors += _twice(
-        (str(address).split("/")[0] for link in links for address in link["addresses"]),
+        (str(address).partition("/")[0] for link in links for address in link["addresses"]),
         "network_links: the address {} is there twice: addresses must differ.",
     )
     defaults = [link["name"] for link in links if link.get("gateway") and ":" not in link["gateway"]]

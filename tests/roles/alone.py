@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from tests import pages
 from tests.site import recap
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +40,6 @@ LAB = {
     for name, value in yaml.safe_load((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8")).items()
     if name in ("lab_release", "lab_image", "ansible_connection", "ansible_host", "ansible_user")
 }
-# What the docs call `# on HOST`, as in docs/runbook.md.
-BLOCK = re.compile(r"^```sh\n# on (?P<host>\S+)\n(?P<script>(?:(?!```).*\n)+)```\n\n(?P<says>(?:    .*\n)+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ def example(role: str, text: str) -> Example:
     """The first playbook under the heading "Minimal playbook", and the commands that follow it."""
     section = text.split("## Minimal playbook\n", 1)[1]
     playbook = section.split("```yaml\n", 1)[1].split("```", 1)[0]
-    block = BLOCK.search(section)
+    block = pages.BLOCK.search(section)
     assert block, f"roles/{role}/README.md shows no command under its minimal playbook"
     script = block["script"]
     for name, value in VAULT.items():
         script = script.replace(f"{{{{ {name} }}}}", value)
-    return Example(role, playbook, block["host"], script, [line[4:] for line in block["says"].splitlines()])
+    return Example(role, playbook, block["where"], script, [line[4:] for line in block["says"].splitlines()])
 
 
 def examples() -> dict[str, Example]:

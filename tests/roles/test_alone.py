@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.pages import pattern
 from tests.roles import alone
-from tests.site.test_runbook import pattern
 
 EXAMPLES = alone.examples()
 # As many at once as there are cores where most people try this.

@@ -23,7 +23,8 @@ def site() -> dict[str, Any]:
 
 @pytest.fixture
 def users() -> list[dict[str, Any]]:
-    return idn.idn_users(variables("acme")["site_users"])
+    found: list[dict[str, Any]] = idn.idn_users(variables("acme")["site_users"])
+    return found
 
 
 # -- IPv6 ------------------------------------------------------------------------------------------------------------

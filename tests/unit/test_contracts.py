@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 from tests.unit.inventory import ROOT
-from tools import role_tables, topology
+from tools import filter_docs, role_tables, topology
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
@@ -86,6 +86,15 @@ def test_what_people_read_of_the_variables_is_made_from_the_specs(path: Path) ->
     made = role_tables.pages()[path]
     assert path.read_text(encoding="utf-8") == made, "run `make docs`"
     assert made.count(role_tables.BEGIN) == made.count(role_tables.END) == (path != role_tables.REFERENCE)
+
+
+@pytest.mark.parametrize("path", filter_docs.pages(), ids=lambda path: path.stem)
+def test_the_documentation_of_a_filter_is_what_its_function_says(path: Path) -> None:
+    assert path.is_file() and path.read_text(encoding="utf-8") == filter_docs.pages()[path], "run `make docs`"
+
+
+def test_no_filter_is_documented_that_is_not_there() -> None:
+    assert set((ROOT / "plugins/filter").glob("*.yml")) == set(filter_docs.pages())
 
 
 def test_the_picture_is_of_the_inventory() -> None:

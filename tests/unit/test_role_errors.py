@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.widgets.mail.plugins.lookup.role_errors import refused, role_specs, slips
+from ansible_collections.widgets.mail.plugins.lookup.role_errors import given, plain, refused, role_specs, slips
+from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 SPECS = {
     "dns_port": {"type": "int", "default": 53},
@@ -46,3 +47,55 @@ def test_every_role_of_the_collection_has_a_spec_that_can_be_read() -> None:
     assert {"base_packages", "sendmail_profile"} <= set(role_specs(["base", "sendmail"]))
     with pytest.raises(ValueError, match="no role nosuch"):
         role_specs(["nosuch"])
+
+
+def test_what_a_role_leaves_behind_is_no_slip() -> None:
+    assert slips(["base_host"], ["base"], role_specs(["base"])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "limits"),
+    [
+        ("Port, 1 to 65535.", (1, 65535)),
+        ("Octets, at least 1; 0 to 5 is not meant.", (0, 5)),
+        ("Octets, at least 1.", (1, None)),
+        ("As many as you like.", None),
+        (["Two sentences.", "Seconds, 0 to 9."], (0, 9)),
+    ],
+)
+def test_a_range_is_read_from_the_description(text: object, limits: object) -> None:
+    assert role_checks.bounds({"description": text}) == limits
+
+
+def test_numbers_are_held_against_their_range_in_lists_and_rows_too() -> None:
+    port = {"type": "int", "description": "Port, 1 to 65535."}
+    specs = {
+        "x_ports": {"type": "list", "elements": "int", "description": "Ports, 1 to 65535."},
+        "x_rows": {"type": "list", "elements": "dict", "options": {"port": port}},
+    }
+    assert role_checks.value_errors(specs, {"x_ports": [1, 65535], "x_rows": [{"port": 25}, {}]}) == []
+    assert role_checks.value_errors(specs, {"x_ports": [22, 0], "x_rows": [{"port": 65536}]}) == [
+        "x_ports[1] is 0: allowed is 1 to 65535.",
+        "x_rows[0].port is 65536: allowed is 1 to 65535.",
+    ]
+
+
+def test_a_secret_is_never_shown() -> None:
+    specs = {"x_word": {"type": "str", "no_log": True, "description": "A secret."}}
+    assert role_checks.value_errors(specs, {"x_word": "se\ncret"}) == [
+        "x_word is a secret: it must be one line without control characters."
+    ]
+
+
+def test_what_nobody_has_set_is_left_out_however_deep() -> None:
+    assert given({"a": None, "b": [{"c": None, "d": 0}], "e": {"f": None}}) == {"b": [{"d": 0}], "e": {}}
+
+
+def test_messages_name_no_class_of_ansibles_and_list_no_boolean() -> None:
+    assert plain("argument 'x' is wrong: <class 'some.where._Tagged'> cannot be converted to a list") == (
+        "argument 'x' is wrong: it cannot be converted to a list."
+    )
+    assert plain("unable to convert to bool: The value 'x' is not a valid boolean.  Valid booleans include: 0, 1") == (
+        "unable to convert to bool: it must be true or false."
+    )
+    assert plain("x.y. Supported parameters include: a, b.") == "x.y is an unknown key: allowed are a, b."

@@ -1,0 +1,99 @@
+"""The collection as it is built: installed into an empty directory, its playbooks are found and read, with the lab's inventory beside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.inventory import ROOT
+
+PLAYBOOK = "widgets.mail.site"
+HERE = "ansible_collections/widgets/mail"
+
+
+def ansible(where: Path, *argv: str) -> str:
+    """Run one of this environment's Ansible programs in a directory, as somebody without this clone would."""
+    settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    own = {"ANSIBLE_COLLECTIONS_PATH": str(where), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(where / "home")}
+    program = str(Path(sys.executable).with_name(argv[0]))
+    done = subprocess.run(
+        [program, *argv[1:]],
+        cwd=where,
+        env={**settings, **own},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty directory, and then the collection in it and an inventory beside."""
+    where = tmp_path_factory.mktemp("elsewhere")
+    ansible(where, "ansible-galaxy", "collection", "build", str(ROOT), "--output-path", str(where))
+    (tarball,) = where.glob("*.tar.gz")
+    ansible(where, "ansible-galaxy", "collection", "install", "--offline", "-p", str(where), str(tarball))
+    shutil.copytree(ROOT / "inventories/lab", where / "inventory")
+    return where
+
+
+def test_what_is_built_is_what_somebody_needs_and_nothing_of_the_workshop(place: Path) -> None:
+    (tarball,) = place.glob("*.tar.gz")
+    with tarfile.open(tarball) as file:
+        names = {name.removeprefix("./") for name in file.getnames()}
+    for kept in ("README.md", "meta/runtime.yml", "playbooks/site.yml", "inventories/lab/hosts.yml", "docs/reference.md"):
+        assert kept in names
+    assert {f"roles/{role.name}" for role in (ROOT / "roles").iterdir()} <= names
+    parts = {name.split("/")[0] for name in names}
+    assert (
+        parts
+        & {"lab", "molecule", "tests", "tools", "collections", "Makefile", "ansible.cfg", "site.yml", ".venv", ".lab", ".ci"}
+        == set()
+    )
+
+
+def test_the_installed_collection_does_the_same_as_the_clone(place: Path) -> None:
+    assert f"{HERE}/playbooks/site.yml" in ansible(place, "ansible-playbook", PLAYBOOK, "-i", "inventory", "--syntax-check")
+    theirs = ansible(place, "ansible-playbook", PLAYBOOK, "-i", "inventory", "--list-tasks")
+    ours = ansible(place, "ansible-playbook", str(ROOT / "site.yml"), "-i", "inventory", "--list-tasks")
+    tasks = [line for line in theirs.splitlines() if "TAGS:" in line]
+    assert len(tasks) > 50
+    assert tasks == [line for line in ours.splitlines() if "TAGS:" in line]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml")))
+def test_every_playbook_of_the_collection_is_found_by_its_name(place: Path, name: str) -> None:
+    ansible(place, "ansible-playbook", f"widgets.mail.{name}", "-i", "inventory", "--syntax-check")
+
+
+@pytest.mark.parametrize("kind", ["module", "filter", "lookup"])
+def test_every_plugin_has_documentation(place: Path, kind: str) -> None:
+    listed = ansible(place, "ansible-doc", "-t", kind, "--list", "widgets.mail").splitlines()
+    names = [line.split()[0] for line in listed if line.startswith("widgets.mail.")]
+    assert names
+    ansible(place, "ansible-doc", "-t", kind, *names)
+    assert [line for line in listed if "UNDOCUMENTED" in line] == []
+
+
+def test_the_versions_agree() -> None:
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
+    assert version in yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text(encoding="utf-8"))["releases"]
+    assert f"widgets-mail-{version}.tar.gz" in (ROOT / "execution-environment.yml").read_text(encoding="utf-8")
+
+
+def test_what_ansible_test_is_to_pass_over_is_the_same_for_every_release_and_there() -> None:
+    files = sorted((ROOT / "tests/sanity").glob("ignore-*.txt"))
+    assert len({file.read_text(encoding="utf-8") for file in files}) == 1 <= len(files)
+    lines = files[0].read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not (ROOT / line.split()[0]).is_file()] == []
+    assert [line for line in lines if " # " not in line] == []
