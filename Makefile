@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other image conformance mutants audit destroy
+.PHONY: help site up test lint unit molecule other image conformance mutants drill audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -36,6 +36,9 @@ conformance:  ## every requirement of the paper: where it is met, and what the t
 
 mutants:  ## break the lab in one place at a time, and see which test notices; ONLY=name,... for some
 	@$(LAB) mutants $(if $(ONLY),--only '$(ONLY)')
+
+drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for five minutes, ONLY=name,... for some
+	@$(LAB) drill $(if $(SHORT),--short) $(if $(ONLY),--only '$(ONLY)')
 
 audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
 	@$(LAB) audit
