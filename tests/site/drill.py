@@ -93,7 +93,7 @@ def queued() -> dict[str, set[str]]:
     """What waits in the queues of gateway, store and the foreign server. A host that is away has none to show yet."""
     out = {}
     for machine in (GATEWAY, STORE):
-        done = machine.run("sh", "-c", f"ls {QUEUE} | grep '^[qdh]f' || true", check=False)
+        done = machine.run("sh", "-c", f"ls {QUEUE} | grep '^[qh]f' || true", check=False)
         out[machine.name] = set(done.stdout.split()) if done.returncode == 0 else {"?"}
     done = STRANGER.run(
         "sh", "-c", "find /var/spool/postfix/incoming /var/spool/postfix/active /var/spool/postfix/deferred -type f"

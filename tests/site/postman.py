@@ -29,6 +29,7 @@ from typing import Any
 
 HEADER = "X-Drill"
 # Small ones mostly, as mail is; the large ones are longer than a socket's buffer.
+MARK = re.compile(rf"(?m)^{HEADER}: t[0-9a-f]{{16}}-".encode())
 SIZES = (1, 2, 4, 2, 8, 1, 30, 2, 4, 120)  # KiB
 CONNECTING, ANSWERING = 15.0, 60.0  # seconds that a server may take
 # A sender comes back as a mail server does, only sooner: nobody wants to watch for hours.
@@ -290,7 +291,9 @@ def mbox_session(path: str, word: str, every: float = 0.2) -> None:
         if command == "clean" and box.exists():
             with box.open("rb+") as file:
                 fcntl.lockf(file, fcntl.LOCK_EX)
-                kept = b"".join(part for part in re.split(rb"(?m)^(?=From )", file.read()) if word.encode() not in part)
+                parts = re.split(rb"(?m)^(?=From )", file.read())
+                # And those of an earlier drill that was broken off.
+                kept = b"".join(part for part in parts if word.encode() not in part and not MARK.search(part))
                 file.seek(0)
                 file.truncate()
                 file.write(kept)
