@@ -90,10 +90,13 @@ def addresses(numbers: range) -> Iterator[list[str]]:
 
 
 def queued() -> dict[str, set[str]]:
-    """What waits in the queues of gateway, store and the foreign server. A host that is away has none to show yet."""
+    """What waits in the queues of gateway, store and the foreign server. A host that is away has none to show yet.
+
+    A file of no size is what is left of a message that was not taken: sendmail had no room to write its envelope.
+    """
     out = {}
     for machine in (GATEWAY, STORE):
-        done = machine.run("sh", "-c", f"ls {QUEUE} | grep '^[qh]f' || true", check=False)
+        done = machine.run("find", QUEUE, "-name", "[qh]f*", "-size", "+0", "-printf", "%f ", check=False)
         out[machine.name] = set(done.stdout.split()) if done.returncode == 0 else {"?"}
     done = STRANGER.run(
         "sh", "-c", "find /var/spool/postfix/incoming /var/spool/postfix/active /var/spool/postfix/deferred -type f"

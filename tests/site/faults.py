@@ -42,7 +42,7 @@ LINK = (
 # -- a queue that runs full --------------------------------------------------------------------------------------------
 
 
-EMPTY = f"test -z \"$(ls {QUEUE} | grep '^[qh]f')\""
+EMPTY = f"test -z \"$(find {QUEUE} -name '[qh]f*' -size +0)\""
 
 
 def small(options: str) -> str:
