@@ -65,6 +65,7 @@ class Row:
     latencies: list[float] = field(default_factory=list)
     drained: float | None = None  # seconds from the end of the fault until all was delivered; None: never
     findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is no fault, and worth a word
 
     @property
     def good(self) -> bool:
@@ -79,7 +80,7 @@ class Row:
     @property
     def verdict(self) -> str:
         """In a word, or in several."""
-        return "good" if self.good else "BAD: " + "; ".join(self.troubles())
+        return "; ".join(["good", *self.notes]) if self.good else "BAD: " + "; ".join(self.troubles())
 
     def troubles(self) -> list[str]:
         """What is wrong."""
