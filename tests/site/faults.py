@@ -342,14 +342,7 @@ FAULTS = [
         "the firewall's rules are loaded again and again",
         on(FIREWALL, "for i in 1 2 3 4 5; do systemctl restart nftables; sleep 1; done"),
     ),
-    Fault(
-        "firewall-crashed",
-        "the firewall dies as a whole",
-        engine(FIREWALL, "kill"),
-        engine(FIREWALL, "start"),
-        holds=10,
-        short=True,
-    ),
+    Fault("firewall-crashed", "the firewall dies as a whole", engine(FIREWALL, "kill"), engine(FIREWALL, "start"), holds=10),
     Fault(
         "dns-refuses",
         "the name server is stopped",
@@ -429,5 +422,5 @@ FAULTS = [
         restore=on(STORE, "systemctl start sendmail"),
         check=booted,
     ),
-    Fault("crowd", "more strangers than are served at once, and slow ones", crowd, holds=50, check=bounded, short=True),
+    Fault("crowd", "more strangers than are served at once, and slow ones", crowd, holds=50, check=bounded),
 ]
