@@ -2,7 +2,8 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants audit destroy
+.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill audit
+.PHONY: destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -51,6 +52,9 @@ changelog:  ## the fragments of the changelog become part of CHANGELOG.md
 
 mutants:  ## break the lab in one place at a time, and see which test notices; ONLY=name,... for some
 	@$(LAB) mutants $(if $(ONLY),--only '$(ONLY)')
+
+drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for five minutes, ONLY=name,... for some
+	@$(LAB) drill $(if $(SHORT),--short) $(if $(ONLY),--only '$(ONLY)')
 
 audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
 	@$(LAB) audit

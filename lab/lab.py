@@ -177,6 +177,15 @@ def mutants(arguments: argparse.Namespace) -> int:
     os.execve(argv[0], argv, check_environment())
 
 
+def drill(arguments: argparse.Namespace) -> int:
+    """Whether mail outlives what breaks."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    argv = ["python", "tools/drill.py"] + (["--short"] if arguments.short else [])
+    return 0 if streamed([*argv, *(["--only", arguments.only] if arguments.only else [])]) else 1
+
+
 def audit(arguments: argparse.Namespace) -> int:
     """What scanners that others wrote say about the running lab."""
     steps = Steps(3)
@@ -263,6 +272,7 @@ def main() -> int:
         ("docs", docs, "write what is made from the roles' specs and the filters' own words"),
         ("sanity", sanity, "ansible-test, galaxy-importer and others on the collection as it is built"),
         ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
+        ("drill", drill, "break the lab while mail flows, and count what is lost"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
@@ -277,6 +287,9 @@ def main() -> int:
             command.add_argument(
                 "--only", default="", metavar="NAME,...", help="only these changes; a star stands for anything"
             )
+        if function is drill:
+            command.add_argument("--short", action="store_true", help="only what takes five minutes together")
+            command.add_argument("--only", default="", metavar="NAME,...", help="only these faults; a star stands for anything")
         if function is audit:
             command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()

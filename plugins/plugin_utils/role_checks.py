@@ -427,7 +427,8 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(
             f"sendmail_forward_path is {v['sendmail_forward_path']!r}: it must be an absolute path with $u for the user, or empty."
         )
-    if v["sendmail_queue_load"] > v["sendmail_refuse_load"]:
+    # 0 is no limit.
+    if (v["sendmail_queue_load"] or float("inf")) > (v["sendmail_refuse_load"] or float("inf")):
         errors.append(
             f"sendmail_queue_load is {v['sendmail_queue_load']} and sendmail_refuse_load {v['sendmail_refuse_load']}: "
             "the first must not be more, or mail would be refused before it is only queued."

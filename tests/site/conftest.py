@@ -6,17 +6,22 @@ import pytest
 
 from tests.site import lab
 
+# What takes many minutes and runs where it is asked for.
+LAST = ("lasting", "drill")
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Make the marks known."""
     config.addinivalue_line("markers", "lasting: restarts the lab and runs site.yml again and again; `-m lasting` selects it")
+    config.addinivalue_line("markers", "drill: breaks something while mail flows; `-m drill` selects it")
+    config.addinivalue_line("markers", "short: those of the drill that take five minutes together; `-m short` selects them")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What lasts takes many minutes: those tests run where they are asked for, and after all others."""
-    last = [item for item in items if item.get_closest_marker("lasting")]
+    last = [item for item in items if any(item.get_closest_marker(mark) for mark in LAST)]
     items[:] = [item for item in items if item not in last]
-    if "lasting" in config.getoption("markexpr"):
+    if any(mark in config.getoption("markexpr") for mark in (*LAST, "short")):
         items += last
     elif last:
         config.hook.pytest_deselected(items=last)

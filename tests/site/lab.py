@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import testinfra
+import yaml
 from ansible_collections.widgets.mail.plugins.filter import idn, policy
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = Path(os.environ.get("SITE_INVENTORY", ROOT / "inventories/lab"))
-AWAY = (Path(__file__).parent / "away.py").read_text()
 # Where the collector files what other hosts write, a directory for each.
 REMOTE_LOGS = "/var/log/remote"
 # A program that is nobody's: what any account of a host could do.
@@ -159,6 +160,13 @@ def first(name: str) -> str:
     return next(iter(group(name)), "")
 
 
+def limit_of(variable: str) -> int:
+    """A limit of the gateway's sendmail as the inventory or else the role has it, not as it stands on the host: it may be lost there."""
+    own = inventory()["_meta"]["hostvars"][group("gateways")[0]]
+    defaults = yaml.safe_load((ROOT / "roles/sendmail/defaults/main.yml").read_text(encoding="utf-8"))
+    return int(own.get(variable, defaults[variable]))
+
+
 # The hosts that play the parts. The lab has one of each; a prop's part is told by where it stands.
 GATEWAY = first("gateways")
 STORE = first("stores")
@@ -171,6 +179,12 @@ CONCENTRATOR = first("concentrators")
 TRAVELLERS = group("travellers")
 STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()) and host not in TRAVELLERS)
 DESK = next(host for host in group("props") if zone(host) != policy.open_zone(site()))
+
+
+@cache
+def source(module: str) -> str:
+    """The text of a module whose functions run on hosts."""
+    return Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------
@@ -214,7 +228,7 @@ class Machine:
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Run one of the functions of `tests.site.away` there, as root. They give up by themselves; this is for when they do not."""
-        argv = ["python3", "-c", AWAY, function.__name__]
+        argv = ["python3", "-c", source(function.__module__), function.__name__]
         done = self.run(*argv, text=json.dumps(arguments) + "\n", check=False, timeout=180)
         # Not the arguments: a password may be among them.
         assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
@@ -222,8 +236,8 @@ class Machine:
 
     @contextmanager
     def talk(self, function: Callable[..., None], **arguments: Any) -> Iterator[Talk]:
-        """Run a function of `tests.site.away` there that goes on talking."""
-        argv = ["docker", "exec", "-i", self.container, "python3", "-c", AWAY, function.__name__]
+        """Run a function of `tests.site.away`, or of another module made for it, there that goes on talking."""
+        argv = ["docker", "exec", "-i", self.container, "python3", "-c", source(function.__module__), function.__name__]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             talk = Talk(process)
             talk.write(arguments)
@@ -282,6 +296,11 @@ def until(look: Callable[[], Found], what: str, deadline: float = 20) -> Found:
             return found
         assert time.monotonic() < end, f"{what}: not within {deadline:.0f} seconds"
         time.sleep(0.1)
+
+
+def moment(stamp: str) -> float:
+    """The time of a log line, as rsyslog writes it."""
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def token() -> str:

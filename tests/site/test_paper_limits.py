@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-import yaml
 
 from tests.site import away, lab, mailflow
 
@@ -29,13 +28,6 @@ for line in sys.stdin:
 PATIENCE = 60  # seconds: connections beyond the rate are served one a second
 
 
-def limit_of(variable: str) -> int:
-    """A limit as the inventory or else the role has it, not as it stands on the host: there it may have been lost."""
-    own = lab.inventory()["_meta"]["hostvars"][lab.GATEWAY]
-    defaults = yaml.safe_load((lab.ROOT / "roles/sendmail/defaults/main.yml").read_text(encoding="utf-8"))
-    return int(own.get(variable, defaults[variable]))
-
-
 def ask(client: lab.Machine, *commands: str) -> list[str]:
     """Replies to commands after EHLO."""
     replies: list[str] = client.call(away.smtp, **SERVER, commands=["EHLO probe.example", *commands])
@@ -44,7 +36,7 @@ def ask(client: lab.Machine, *commands: str) -> list[str]:
 
 @pytest.mark.requirement("SM-13", side="positive")
 def test_recipients_beyond_the_limit_are_to_come_back_later(stranger: lab.Machine) -> None:
-    limit = limit_of("sendmail_max_recipients")
+    limit = lab.limit_of("sendmail_max_recipients")
     recipient = f"RCPT TO:<{mailflow.ours(READER)}>"
     replies = ask(stranger, f"MAIL FROM:<{mailflow.FOREIGNER}>", *[recipient] * (limit + 2), "RSET", "NOOP")
     assert {reply[:3] for reply in replies[1 : limit + 1]} == {"250"}
@@ -54,7 +46,7 @@ def test_recipients_beyond_the_limit_are_to_come_back_later(stranger: lab.Machin
 
 @pytest.mark.requirement("SM-13", side="positive")
 def test_a_message_that_says_it_is_too_large_is_refused_before_it_is_sent(stranger: lab.Machine) -> None:
-    limit = limit_of("sendmail_max_message_size")
+    limit = lab.limit_of("sendmail_max_message_size")
     command = f"MAIL FROM:<{mailflow.FOREIGNER}> SIZE="
     large, _reset, small = ask(stranger, f"{command}{limit + 1}", "RSET", f"{command}{limit}")
     assert large.startswith("552 5.2.3 ") and small.startswith("250 ")
@@ -63,7 +55,7 @@ def test_a_message_that_says_it_is_too_large_is_refused_before_it_is_sent(strang
 @pytest.mark.requirement("SM-13", side="positive")
 def test_headers_beyond_the_limit_are_refused(stranger: lab.Machine) -> None:
     line = "X-Filler: " + "x" * 900 + "\r\n"
-    headers = line * (limit_of("sendmail_max_headers") // len(line) + 2)
+    headers = line * (lab.limit_of("sendmail_max_headers") // len(line) + 2)
     text = headers + lab.message(mailflow.FOREIGNER, mailflow.ours(READER), lab.token())
     envelope = [f"MAIL FROM:<{mailflow.FOREIGNER}>", f"RCPT TO:<{mailflow.ours(READER)}>", "DATA"]
     *_transaction, reply = ask(stranger, *envelope, text)
@@ -73,7 +65,7 @@ def test_headers_beyond_the_limit_are_refused(stranger: lab.Machine) -> None:
 @pytest.mark.requirement("SM-13", side="positive")
 def test_on_a_full_disk_mail_is_to_come_back_later(gateway: lab.Machine) -> None:
     """Full in sendmail's eyes: it is told to keep more free than there is."""
-    own = f"O MinFreeBlocks={limit_of('sendmail_min_free_blocks')}"
+    own = f"O MinFreeBlocks={lab.limit_of('sendmail_min_free_blocks')}"
     assert own in gateway.sh("cat /etc/mail/sendmail.cf").splitlines()
     said = gateway.run("python3", "-c", ON_A_FULL_DISK, text=f"HELO localhost\nMAIL FROM:<{mailflow.FOREIGNER}>\nQUIT\n").stdout
     assert "\n452 4.4.5 " in said
@@ -83,7 +75,7 @@ def test_on_a_full_disk_mail_is_to_come_back_later(gateway: lab.Machine) -> None
 def crowd(nameserver: lab.Machine) -> Iterator[ExitStack]:
     """As many connections from one address as are allowed at once, all of them silent."""
     with ExitStack() as stack:
-        for _ in range(limit_of("sendmail_client_connections")):
+        for _ in range(lab.limit_of("sendmail_client_connections")):
             assert stack.enter_context(nameserver.talk(away.smtp_session, **NEAR)).read().startswith("220 ")
         yield stack
 
