@@ -43,7 +43,7 @@ REPORT, PICTURE = ROOT / "docs/bench.md", ROOT / "docs/bench.svg"
 STATE = ROOT / ".lab/bench"
 BEGIN, END = "<!-- written by make bench -->", "<!-- end of what make bench writes -->"
 # Seconds that a measurement should take, that one may take at most, and that a server may take to come up.
-TAKES, PATIENCE, COMING_UP = 4.0, 120.0, 60.0
+TAKES, PATIENCE, COMING_UP = 2.5, 120.0, 60.0
 # Messages of a first try, from which the number of the real ones is guessed, and the most of these.
 FIRST, MOST = 30, 6000
 POP_LETTERS, POP_SIZE, POP_SECONDS = 10_000, 4096, 5.0
@@ -63,7 +63,13 @@ UNLIMITED = {
     "sendmail_greet_pause": 0,
     "sendmail_max_daemon_children": 120,
 }
-BARE = {**UNLIMITED, "site_content_filter": False, "sendmail_block_lists": [], "sendmail_header_checks": []}
+BARE = {
+    **UNLIMITED,
+    "site_content_filter": False,
+    "sendmail_block_lists": [],
+    "sendmail_header_checks": [],
+    "sendmail_senders_resolve": False,
+}
 
 
 class BenchError(Exception):
@@ -131,8 +137,8 @@ SYSTEMS = [
         "stock",
         "Debian's sendmail",
         container("stock"),
-        "/usr/sbin/sendmail-mta -bd -q10m",
-        "kill $(head -1 /run/sendmail/mta/sendmail.pid) 2>/dev/null || true",
+        "install -d -o smmta -g smmsp /run/sendmail /run/sendmail/mta && /usr/sbin/sendmail-mta -bd -q10m",
+        "pid=$(head -1 /run/sendmail/mta/sendmail.pid) && kill $pid && timeout 20 tail --pid=$pid -f /dev/null || true",
         rounds=1,
     ),
 ]
@@ -143,6 +149,7 @@ class Results:
     """All that was measured."""
 
     rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    costs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     filtered: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
     pop: dict[str, float] = field(default_factory=dict)
@@ -192,10 +199,14 @@ class Away:
         return json.loads(line)
 
     def end(self) -> None:
-        """Let it go."""
+        """Let it go; what still looks for something gives up by itself."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(timeout=60)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def away(where: str, function: str, **arguments: Any) -> Any:
@@ -275,13 +286,14 @@ class Stage:
 
     def enter(self) -> None:
         """Make the other hosts."""
-        self.leave_containers()
         images = {}
         for name in ("postfix", "stock"):
             say(f"  image and host of {name} ...")
             images[name] = build(name)
             boot(name, images[name])
-        command = f"exec {SMTP_SINK} -4 -c -m 400 -h sink {lab.address(lab.STORE)}:{lab.port('smtp')} 1024 > {COUNTERS}"
+        command = (
+            f"exec {SMTP_SINK} -4 -c -u nobody -m 400 -h sink {lab.address(lab.STORE)}:{lab.port('smtp')} 1024 > {COUNTERS}"
+        )
         docker(
             *["create", "--name", self.sink, f"--network=container:{STORE.container}", "--label=widgets.lab=true"],
             *["--tmpfs=/tmp:exec,mode=1777", "--entrypoint=/bin/sh", images["postfix"], "-c", command],
@@ -360,8 +372,9 @@ def send(cell: Cell, count: int) -> dict[str, Any]:
     return found
 
 
-def rate(stage: Stage, system: System, cell: Cell, count: int) -> float:
-    """Messages a second from the first connection until all have arrived."""
+def rate(stage: Stage, system: System, cell: Cell, count: int) -> tuple[float, float]:
+    """Messages a second from the first connection until all have arrived, and milliseconds of the server's processor for each."""
+    before = away(system.container, "cpu")
     if system.to_mailbox:
         arrival = Away(STORE.container, "mailbox", home=stage.home, wanted=count, patience=PATIENCE)
     else:
@@ -376,7 +389,8 @@ def rate(stage: Stage, system: System, cell: Cell, count: int) -> float:
         arrival.end()
     if arrived["count"] < count:
         raise BenchError(f"{system.title}, {cell.name}: {arrived['count']} of {count} had arrived after {PATIENCE:.0f} s")
-    return float(count / (arrived["time"] - sent["time"]))
+    spent = (away(system.container, "cpu") - before) / count * 1000
+    return float(count / (arrived["time"] - sent["time"])), float(spent)
 
 
 def guess(per_second: float, cell: Cell) -> int:
@@ -384,11 +398,16 @@ def guess(per_second: float, cell: Cell) -> int:
     return max(cell.parallel * 2, min(MOST, round(per_second * TAKES)))
 
 
-def compare(stage: Stage, systems: Sequence[System], cells: Sequence[Cell], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """All systems in turn, as often as there are rounds, for each cell."""
-    rates: dict[str, dict[str, list[float]]] = {}
+Measured = dict[str, dict[str, list[float]]]
+
+
+def compare(stage: Stage, systems: Sequence[System], cells: Sequence[Cell], rounds: int) -> tuple[Measured, Measured]:
+    """All systems in turn, as often as there are rounds, for each cell: their rates, and processor time for a message."""
+    rates: Measured = {}
+    costs: Measured = {}
     for number, cell in enumerate(cells, 1):
         found: dict[str, list[float]] = {system.name: [] for system in systems}
+        cost: dict[str, list[float]] = {system.name: [] for system in systems}
         first: dict[str, float] = {}
         for turn in range(rounds):
             for system in systems:
@@ -396,14 +415,15 @@ def compare(stage: Stage, systems: Sequence[System], cells: Sequence[Cell], roun
                     continue
                 stage.put(system)
                 if system.name not in first:
-                    first[system.name] = rate(stage, system, cell, max(FIRST, cell.parallel))
+                    first[system.name] = rate(stage, system, cell, max(FIRST, cell.parallel))[0]
                 known = found[system.name][-1] if found[system.name] else first[system.name]
-                found[system.name].append(rate(stage, system, cell, guess(known, cell)))
-                say(
-                    f"  [{number}/{len(cells)}] {cell.name:<12} round {turn + 1}  {system.name:<8} {found[system.name][-1]:7.1f}/s"
-                )
-        rates[cell.name] = found
-    return rates
+                reached, spent = rate(stage, system, cell, guess(known, cell))
+                found[system.name].append(reached)
+                cost[system.name].append(spent)
+                where = f"[{number}/{len(cells)}] {cell.name:<12} round {turn + 1}"
+                say(f"  {where}  {system.name:<8} {reached:7.1f}/s  {spent:6.2f} ms of processor time each")
+        rates[cell.name], costs[cell.name] = found, cost
+    return rates, costs
 
 
 def main_pid(system: System) -> int:
@@ -411,7 +431,7 @@ def main_pid(system: System) -> int:
     if system.container == GATEWAY.container:
         return int(GATEWAY.sh("systemctl show -P MainPID sendmail"))
     if "postfix" in system.container:
-        return int(shell(system.container, "cat /var/spool/postfix/pid/master.pid"))
+        return int(shell(system.container, "pgrep --newest --exact master"))
     return int(shell(system.container, "head -1 /run/sendmail/mta/sendmail.pid"))
 
 
@@ -420,8 +440,12 @@ def memory(stage: Stage, systems: Sequence[System]) -> dict[str, dict[str, float
     out = {}
     for system in systems:
         # A new start: what a busy hour leaves behind in Postfix's processes goes by itself, a minute later.
-        shell(system.container, f"{system.stop}; {system.start}")
-        stage.now = system
+        stage.put(system)
+        shell(system.container, system.stop)
+        if "postfix" in system.container:
+            # Its unit ends before it does.
+            shell(system.container, "timeout 30 sh -c 'while pgrep --exact master > /dev/null; do postfix stop; done' || true")
+        shell(system.container, system.start)
         stage.greets()
         pid = main_pid(system)
         idle = away(system.container, "weigh", pid=pid)
@@ -556,14 +580,17 @@ def words(cell: Cell) -> str:
     return f"{cell.size // 1024} KB, {many}{', connections kept' if cell.keep else ''}"
 
 
-def table(middle: Mapping[str, Mapping[str, float]], systems: Sequence[System], base: str = "postfix") -> list[str]:
+def table(middle: Mapping[str, Mapping[str, float]], systems: Sequence[System], unit: str = "/s") -> list[str]:
     """Rates, and ratios to the base within the same run."""
+    base, digits = "postfix", 0 if unit == "/s" else 2
     cells = [cell for cell in CELLS if cell.name in middle]
     lines = [f"| | {' | '.join(system.title for system in systems)} |", "|---|" + "---:|" * len(systems)]
     for cell in cells:
         row = middle[cell.name]
         shares = [
-            f"{row[system.name]:.0f}/s ({row[system.name] / row[base]:.2f} x)" if system.name in row and base in row else "-"
+            f"{row[system.name]:.{digits}f}{unit} ({row[system.name] / row[base]:.2f} x)"
+            if system.name in row and base in row
+            else "-"
             for system in systems
         ]
         lines.append(f"| {words(cell)} | {' | '.join(shares)} |")
@@ -598,6 +625,13 @@ def report(results: Results, systems: Sequence[System], took: float, facts: str)
     lines += ["![Rates in relation to Postfix](bench.svg)", ""]
     lines += ["Messages a second until all had arrived, and in brackets the share of Postfix with its package's defaults:", ""]
     lines += table(medians(results.rates), systems)
+    if results.costs:
+        lines += [
+            "",
+            "Milliseconds of processor time that the server's host spent on each message (its log daemon's included):",
+            "",
+        ]
+        lines += table(medians(results.costs), systems, unit=" ms")
     if results.filtered:
         lines += [
             "",
@@ -639,6 +673,8 @@ def staged(systems: Sequence[System]) -> Iterator[Stage]:
         raise BenchError(f"The lab does not run ({', '.join(gone)}): `make site` first.")
     stage = Stage(systems)
     try:
+        # Left by a run that was killed, they would hold the gateway's port.
+        stage.leave_containers()
         say("The gateway without limits for one client, and without filters ...")
         converge(BARE)
         stage.enter()
@@ -655,7 +691,7 @@ def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bo
     try:
         with staged(systems) as stage:
             facts = versions()
-            results.rates = compare(stage, systems, cells, rounds)
+            results.rates, results.costs = compare(stage, systems, cells, rounds)
             if whole:
                 say("Memory ...")
                 stage.arrive_at("sink")
@@ -668,7 +704,7 @@ def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bo
                 stage.put(systems[0])
                 converge(UNLIMITED)
                 few = [system for system in systems if system.name in ("ours", "postfix")]
-                results.filtered = compare(stage, few, [cell for cell in cells if cell.parallel == 10 and not cell.keep], 2)
+                results.filtered, _ = compare(stage, few, [cell for cell in cells if cell.parallel == 10 and not cell.keep], 2)
     except AssertionError as problem:
         # The lab's own words for a host that does not do as it is told.
         raise BenchError(str(problem)) from problem

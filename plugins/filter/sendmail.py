@@ -79,8 +79,11 @@ def sendmail_access(
 
 
 def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
-    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2)."""
-    return _table([(entry["name"], f"esmtp:[{entry['next_hop']}]") for entry in domains])
+    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2).
+
+    By the mailer relay: esmtp is for mail to elsewhere, which may be held (HoldExpensive).
+    """
+    return _table([(entry["name"], f"relay:[{entry['next_hop']}]") for entry in domains])
 
 
 def sendmail_aliases(aliases: dict[str, list[str]]) -> str:
