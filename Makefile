@@ -2,8 +2,8 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill audit
-.PHONY: destroy
+.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill bench
+.PHONY: audit destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -58,6 +58,9 @@ drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for f
 
 audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
 	@$(LAB) audit
+
+bench:  ## how fast the running lab's gateway is, beside Postfix and Debian's sendmail; CELLS=4k-10 SYSTEMS=ours,postfix for a part
+	@$(LAB) bench $(if $(CELLS),--cells '$(CELLS)') $(if $(SYSTEMS),--systems '$(SYSTEMS)')
 
 destroy:  ## remove every container, network and image that was made here
 	@$(LAB) destroy

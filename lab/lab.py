@@ -198,6 +198,19 @@ def audit(arguments: argparse.Namespace) -> int:
     return 0 if streamed(["python", "tools/audit.py", *arguments.hosts]) else 1
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    """How fast the running lab is."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    os.chdir(ROOT)
+    # In our place, as for `mutants`: an interruption has to wait until the lab was put back.
+    argv = [str(VENV / "bin/python"), "tools/bench.py"]
+    for name in ("cells", "systems"):
+        argv += [f"--{name}", getattr(arguments, name)] if getattr(arguments, name) else []
+    os.execve(argv[0], argv, check_environment())
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -274,6 +287,7 @@ def main() -> int:
         ("mutants", mutants, "break the lab in one place at a time, and see which test notices"),
         ("drill", drill, "break the lab while mail flows, and count what is lost"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
+        ("bench", bench, "how fast the running lab is, beside other mail servers"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -290,6 +304,9 @@ def main() -> int:
         if function is drill:
             command.add_argument("--short", action="store_true", help="only what takes five minutes together")
             command.add_argument("--only", default="", metavar="NAME,...", help="only these faults; a star stands for anything")
+        if function is bench:
+            command.add_argument("--cells", default="", metavar="NAME,...", help="only these, such as 4k-10")
+            command.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix")
         if function is audit:
             command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()

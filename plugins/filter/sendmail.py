@@ -109,8 +109,11 @@ def sendmail_access(
 
 
 def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
-    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2). A domain without one is here."""
-    return _table([(entry["name"], f"esmtp:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")])
+    """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2). A domain without one is here.
+
+    By the mailer relay: esmtp is for mail to elsewhere, which may be held (HoldExpensive).
+    """
+    return _table([(entry["name"], f"relay:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")])
 
 
 def sendmail_routes(routes: list[dict[str, Any]]) -> str:

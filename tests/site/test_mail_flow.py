@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.site import lab, mailflow
 
 READER = lab.users()[0]
+SPEAK = "pkill -CONT -x smtpd; pkill -CONT -x master; true"
+PROMPT = 10.0  # seconds until a sender has his reply, on a busy machine
 
 
 @pytest.mark.requirement("GW-1", side="positive")
@@ -55,6 +58,42 @@ def test_users_write_to_each_other_without_leaving_the_store() -> None:
     assert text is not None
     # And nobody else has had it. Dovecot's own line is for the reader alone.
     assert {host for host, _id in mailflow.hops(text)} == {lab.fqdn(lab.STORE), lab.domain()}
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+def test_what_the_gateway_accepted_is_in_the_mailbox_when_it_says_so_and_nothing_of_it_is_left_in_its_queue(
+    store: lab.Machine, gateway: lab.Machine
+) -> None:
+    word = lab.token()
+    entry = mailflow.from_the_world([mailflow.ours(READER)], word)
+    # No waiting here: the reply came after the store's own, and that after the mailbox's.
+    home = store.sh(f"doveadm user -f home {READER}").strip()
+    assert store.sh(f"grep -rl {word} {home} || true") != ""
+    assert gateway.sh(f"ls /var/spool/mqueue | grep {entry} || true") == ""
+    assert mailflow.fetched(READER, word) is not None
+
+
+@pytest.fixture
+def silent_world(stranger: lab.Machine) -> Iterator[None]:
+    """The foreign mail server takes connections and says nothing; it speaks again after the test."""
+    stranger.sh("pkill -STOP -x master; pkill -STOP -x smtpd; true")
+    yield
+    stranger.sh(SPEAK)
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.usefixtures("silent_world")
+def test_nobody_inside_waits_for_a_stranger_who_says_nothing_and_his_mail_is_on_the_disk(
+    gateway: lab.Machine, stranger: lab.Machine
+) -> None:
+    word = lab.token()
+    begun = time.monotonic()
+    mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
+    assert time.monotonic() - begun < PROMPT
+    assert gateway.sh(f"grep -l {word} /var/spool/mqueue/df* || true") != ""
+    stranger.sh(SPEAK)
+    gateway.run("sendmail", "-qf")
+    mailflow.arrived_abroad(word)
 
 
 @pytest.fixture
