@@ -13,7 +13,8 @@ HEX = re.compile(r"^([0-9A-Fa-f]{2}){4,}\Z")
 SHA256 = re.compile(r"^[0-9A-Fa-f]{64}\Z")
 EXTENSION = re.compile(r"^[A-Za-z0-9]{1,16}\Z")
 HEAD = "# Signatures of the site's own (content_filter_signatures).\n"
-ANY_TARGET, FILE_START = 0, 0
+ANY_TARGET = 0
+FILE_START = 0
 HASH_LEVEL = 73  # the first functionality level of ClamAV that takes a hash without a type, as the manual has it
 
 Signature = dict[str, Any]

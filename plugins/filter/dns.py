@@ -152,7 +152,7 @@ def _reverse(site: Site, view: str, nameservers: list[str]) -> dict[str, list[Re
             name = reverse_zone(net, address, named)
             # In a zone after RFC 2317 the last octet is the label, else what is left of the full name.
             full = reverse_name(address).rstrip(".")
-            label = full.split(".")[0] if named else full.removesuffix(f".{name}")
+            label = full.partition(".")[0] if named else full.removesuffix(f".{name}")
             records = out.setdefault(name, [_record("@", "NS", fqdn(host, domain)) for host in nameservers])
             records.append(_record(label, "PTR", fqdn(pointers[address], domain)))
     return out

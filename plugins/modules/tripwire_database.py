@@ -122,10 +122,10 @@ import pty
 import re
 import select
 import shutil
-import subprocess
 import tempfile
 import termios
 import time
+from subprocess import Popen
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils.tripwire import (
@@ -156,7 +156,7 @@ def converse(argv: list[str], passphrases: dict[str, str]) -> tuple[int, str]:
     """Run a program on a pseudo-terminal, answer its prompts, and return its status and output."""
     ours, theirs = pty.openpty()
     # run_command types on no terminal, and from nothing else does the program take a passphrase.
-    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
+    process = Popen(  # pylint: disable=ansible-bad-function
         argv,
         stdin=theirs,
         stdout=theirs,
