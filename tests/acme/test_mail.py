@@ -145,12 +145,12 @@ def test_local_parts_beyond_ascii_are_not_offered_and_not_taken(gateway: str) ->
 def gateway_gone(request: pytest.FixtureRequest) -> Iterator[str]:
     """One gateway cut off from its network, as if somebody had pulled the plug; back after the test."""
     gateway = lab.Machine(request.param)
-    # Its link, not its container: nobody answers for the address, and nothing has to start again.
-    gateway.sh("ip link set dev $(ip -o -4 route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/') down")
+    # Its link, not its container: nobody answers for its addresses, and nothing has to start again.
+    link = gateway.sh("ip -o -4 route show default").split(" dev ")[1].split()[0]
+    gateway.run("ip", "link", "set", "dev", link, "down")
     yield request.param
-    gateway.sh(
-        "networkctl list --no-legend --no-pager | awk '$3 == \"ether\" {print $2}' | while read l; do ip link set dev $l up; done"
-    )
+    gateway.run("ip", "link", "set", "dev", link, "up")
+    gateway.run("networkctl", "reconfigure", link)
     lab.until(
         lambda: gateway.sh("ip -o -4 route show default; ip -o -6 route show default").count("default") == 2, "its routes"
     )
