@@ -106,9 +106,11 @@ def sendmail_access(
     return _table(rows)
 
 
-def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
+def sendmail_mailertable(domains: list[dict[str, Any]], mailer: str = "esmtp") -> str:
     """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2). A domain without one is here."""
-    return _table([(entry["name"], f"esmtp:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")])
+    return _table(
+        [(entry["name"], f"{mailer}:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")]
+    )
 
 
 def sendmail_routes(routes: list[dict[str, Any]]) -> str:
