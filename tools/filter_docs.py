@@ -61,6 +61,7 @@ ARGUMENTS = {
     "knows_public": "Hosts that carry their public address on the link.",
     "listen": "Where to listen, as in C(syslog_listen).",
     "lists": "DNS block lists, as in C(sendmail_block_lists).",
+    "mailer": "The mailer that takes mail there.",
     "mark": "Score from which on a message is marked.",
     "milters": "Milters, as in C(sendmail_milters).",
     "name": "A name: of a zone, or of this host.",

@@ -108,12 +108,14 @@ def sendmail_access(
     return _table(rows)
 
 
-def sendmail_mailertable(domains: list[dict[str, Any]]) -> str:
+def sendmail_mailertable(domains: list[dict[str, Any]], mailer: str = "relay") -> str:
     """Text of the mailertable: each domain to the address of its store, without a look-up (GW-2). A domain without one is here.
 
-    By the mailer relay: esmtp is for mail to elsewhere, which may be held (HoldExpensive).
+    Not by the mailer esmtp, which is for mail to elsewhere and may be held (HoldExpensive).
     """
-    return _table([(entry["name"], f"relay:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")])
+    return _table(
+        [(entry["name"], f"{mailer}:{sendmail_hops(entry['next_hop'])}") for entry in domains if entry.get("next_hop")]
+    )
 
 
 def sendmail_routes(routes: list[dict[str, Any]]) -> str:
