@@ -279,7 +279,8 @@ def bounded(held: Held) -> list[str]:
     counted, said = (future.result() for future in held.made)
     served = sum("220 " in " ".join(entry["heard"]) for entry in said)
     most, memory = (int(number) for number in counted.split())
-    unit = GATEWAY.sh("systemctl show -P TasksMax -P MemoryMax sendmail").split()
+    # systemctl says properties in an order of its own, so one at a time.
+    unit = [GATEWAY.sh(f"systemctl show -P {name} sendmail").strip() for name in ("TasksMax", "MemoryMax")]
     children = lab.limit_of("sendmail_max_daemon_children")
     out = []
     if not children * 0.8 <= most:

@@ -91,6 +91,18 @@ class Row:
         return out + self.findings
 
 
+def latencies(
+    ledgers: Iterable[Mapping[str, Message]], arrivals: Sequence[Mapping[str, Any]], since: float = 0.0, until: float = math.inf
+) -> list[float]:
+    """How long messages took that were begun in a span of time; one that has not arrived took forever."""
+    first: dict[str, float] = {}
+    for entry in arrivals:
+        if "name" in entry:
+            first[entry["name"]] = min(first.get(entry["name"], math.inf), entry["at"])
+    begun = {name: message.begun for ledger in ledgers for name, message in ledger.items() if since <= message.begun <= until}
+    return [first.get(name, math.inf) - at for name, at in begun.items()]
+
+
 def row(fault: str, ledgers: Iterable[Mapping[str, Message]], arrivals: Sequence[Mapping[str, Any]]) -> Row:
     """Join what was sent with what arrived. A message whose sender heard no 250 may have been taken all the same."""
     sent = {name: message for ledger in ledgers for name, message in ledger.items()}

@@ -58,6 +58,13 @@ def test_a_message_whose_250_nobody_heard_counts_as_delivered_once_it_is_there()
     assert (row.delivered, row.lost, row.open, row.deferred) == (1, 0, 1, 2)
 
 
+def test_latencies_are_those_of_messages_that_began_in_a_span_and_what_never_arrived_took_forever() -> None:
+    ledgers = [{"m-0": Message("m-0", 10, "x", begun=1.0), "m-1": Message("m-1", 10, "x", begun=5.0)}, sent(("n-0", 250))]
+    arrivals = [arrival("m-0", 3.0), arrival("m-0", 2.5), arrival("n-0", 4.0)]
+    assert ledger.latencies(ledgers, arrivals, 0.0, 2.0) == [1.5, 3.0]
+    assert ledger.latencies(ledgers, arrivals, 4.0) == [float("inf")]
+
+
 @pytest.mark.parametrize("change", [{"sha256": "y"}, {"size": 11}])
 def test_an_altered_body_is_noticed_even_where_another_copy_is_whole(change: dict[str, Any]) -> None:
     row = ledger.row("f", [sent(("m-0", 250))], [arrival("m-0", 3.0), arrival("m-0", 4.0, **change)])
