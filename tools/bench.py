@@ -311,7 +311,12 @@ class Stage:
             machine.sh("systemctl start sendmail")
         STORE.sh("systemctl start sendmail-msp")
         converge()
+        self.clean()
+
+    def clean(self) -> None:
+        """The reader's mailbox as it was; Dovecot is told, or it would go on offering what is gone."""
         away(STORE.container, "clean", home=self.home, keep=self.kept)
+        STORE.sh(f"doveadm force-resync -u {READER} INBOX")
 
     def arrive_at(self, behind: str) -> None:
         """Let mail end in the sink or in the store."""
@@ -466,7 +471,7 @@ def memory(stage: Stage, systems: Sequence[System]) -> dict[str, dict[str, float
 
 def pop(stage: Stage) -> dict[str, float]:
     """Logins and retrievals a second of a large mailbox."""
-    away(STORE.container, "clean", home=stage.home, keep=stage.kept)
+    stage.clean()
     away(STORE.container, "fill", home=stage.home, user=READER, wanted=POP_LETTERS, size=POP_SIZE)
     who = {"address": lab.address(lab.STORE), "port": lab.port("pop3s"), "user": READER, "password": lab.password(READER)}
     # The first session reads what nobody has read yet; it is not counted.
@@ -480,7 +485,7 @@ def pop(stage: Stage) -> dict[str, float]:
         found = away(DESK.container, "pop", **who, parallel=parallel, seconds=POP_SECONDS, letters=letters)
         out[name] = found["count"] / found["seconds"]
         say(f"  {name:<28} {out[name]:7.1f}/s")
-    away(STORE.container, "clean", home=stage.home, keep=stage.kept)
+    stage.clean()
     return out
 
 
