@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 import yaml
 
 from tests import pages
-from tests.site import recap
+from tests.site import lab, recap
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/README.md"))
@@ -110,22 +108,6 @@ class Story:
     says: str
 
 
-def ansible(*argv: str) -> str:
-    """The output of one of this environment's Ansible programs, run from the root with the project's settings."""
-    settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name(argv[0])), *argv[1:]],
-        cwd=ROOT,
-        env={**settings, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
 def run(shown: Example, place: Path, more: Sequence[str] = ()) -> set[tuple[str, str]]:
     """Run a README's playbook; what changed, or would change."""
     inventory = place / "inventory.json"
@@ -135,7 +117,7 @@ def run(shown: Example, place: Path, more: Sequence[str] = ()) -> set[tuple[str,
     playbook.write_text(shown.playbook)
     vault = place / "vault.json"
     vault.write_text(json.dumps(VAULT))
-    return recap.changed(ansible("ansible-playbook", "-i", str(inventory), str(playbook), "-e", f"@{vault}", *more))
+    return recap.changed(lab.ansible("ansible-playbook", "-i", str(inventory), str(playbook), "-e", f"@{vault}", *more).stdout)
 
 
 def said(shown: Example) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.pages import pattern
 from tests.roles import alone
+from tests.site import lab
 
 EXAMPLES = alone.examples()
 # As many at once as there are cores where most people try this.
@@ -31,7 +32,7 @@ def stories(
     names = [f"{alone.PREFIX}-{role}" for role in wanted]
     # A host that was used before is not plain.
     subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=False)
-    alone.ansible("ansible-playbook", "-i", str(inventory), "playbooks/lab/create.yml")
+    lab.ansible("ansible-playbook", "-i", str(inventory), "playbooks/lab/create.yml")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {role: pool.submit(alone.story, shown, place / role) for role, shown in wanted.items()}
     subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=True)
