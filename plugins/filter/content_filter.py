@@ -5,8 +5,11 @@ Sources: the manual's chapters on body-based and hash-based signatures (https://
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
+
+from ansible_collections.widgets.mail.plugins.filter.dkim import private_key
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 HEX = re.compile(r"^([0-9A-Fa-f]{2}){4,}\Z")
@@ -79,6 +82,56 @@ def content_filter_errors(
     return errors
 
 
+def content_filter_keys(dkim_keys: list[dict[str, Any]], directory: str) -> dict[str, list[Any]]:
+    """What becomes of DKIM keys on a host.
+
+    ``files`` are entries for the module text_files, keys included; ``absent`` the paths of those that are to go; ``signing`` the
+    domain, selector and path of each one that signs.
+    """
+    out: dict[str, list[Any]] = {"files": [], "absent": [], "signing": []}
+    for entry in dkim_keys:
+        path = f"{directory}/{entry['domain']}.{entry['selector']}.pem"
+        state = entry.get("state", "signing")
+        if state == "absent":
+            out["absent"].append(path)
+            continue
+        out["files"].append({"path": path, "content": entry["key"], "group": "_rspamd", "mode": "0640"})
+        if state == "signing":
+            out["signing"].append({"domain": entry["domain"], "selector": entry["selector"], "path": path})
+    return out
+
+
+def content_filter_key_errors(dkim_keys: list[dict[str, Any]], own_clients: list[str]) -> list[str]:
+    """What is wrong with DKIM keys and with whose mail they sign, one sentence each; a key itself is never shown."""
+    errors = []
+    seen: set[tuple[str, str]] = set()
+    signing: dict[str, str] = {}
+    for number, entry in enumerate(dkim_keys):
+        where = f"content_filter_dkim_keys[{number}] ({entry['domain']}, {entry['selector']})"
+        state, name = entry.get("state", "signing"), (entry["domain"], entry["selector"])
+        if state != "absent":
+            try:
+                private_key(entry.get("key"))
+            except ValueError as problem:
+                errors.append(f"{where}: key: {problem}.")
+        if name in seen:
+            errors.append(f"{where} is there twice: selectors of a domain must differ.")
+        seen.add(name)
+        if state == "signing" and entry["domain"] in signing:
+            errors.append(
+                f"{where}: {signing[entry['domain']]} signs for the domain already; let the other be ready or absent."
+            )
+        signing.update({entry["domain"]: entry["selector"]} if state == "signing" else {})
+    if signing and not own_clients:
+        errors.append("content_filter_own_clients is empty, but there are keys that sign: name the hosts whose mail they sign.")
+    errors += [
+        f"content_filter_own_clients holds {network!r}: it must not be the whole world, whose mail would be signed as the site's own."
+        for network in own_clients
+        if ipaddress.ip_network(network).prefixlen == 0
+    ]
+    return errors
+
+
 class FilterModule:
     """Filters of the role content_filter."""
 
@@ -87,4 +140,6 @@ class FilterModule:
             "content_filter_ndb": content_filter_ndb,
             "content_filter_hsb": content_filter_hsb,
             "content_filter_errors": content_filter_errors,
+            "content_filter_key_errors": content_filter_key_errors,
+            "content_filter_keys": content_filter_keys,
         }

@@ -437,9 +437,14 @@ def sendmail_header_expected(checks: list[dict[str, Any]]) -> list[str]:
     return _header_maps(checks)
 
 
+# What milters learn of a connection: what sendmail tells as it is, but for the daemon's name (MTA), which rspamd would take for that of
+# this host and write into Authentication-Results (rspamd issue 5017).
+CONNECT_MACROS = "define(`confMILTER_MACROS_CONNECT', `j, _, {if_name}, {if_addr}')dnl\n"
+
+
 def sendmail_milters(milters: list[dict[str, Any]]) -> str:
     """m4 lines that ask milters, in this order, about each message."""
-    lines = []
+    lines = [CONNECT_MACROS] if milters else []
     for row in milters:
         times = row.get("timeouts") or {}
         phases = ";".join(f"{letter}:{times.get(name) or usual}" for name, (letter, usual) in PHASES.items())

@@ -13,7 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.content_filter import content_filter_errors
+from ansible_collections.widgets.mail.plugins.filter.content_filter import (
+    content_filter_errors,
+    content_filter_key_errors,
+)
 from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
 from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors
@@ -68,8 +71,8 @@ def walk(specs: Mapping[str, Any], values: Values, where: str = "") -> Iterator[
                 yield spot, option, item
 
 
-# The one variable that is a text of lines.
-TEXTS = {"hardening_banner"}
+# Variables, or parts of them, that are texts of lines.
+TEXTS = {"content_filter_dkim_keys.key", "hardening_banner"}
 
 
 def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
@@ -87,7 +90,7 @@ def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
             continue
         if "path" in (option.get("type"), option.get("elements")) and not value.startswith("/"):
             errors.append(f"{place} is {shown}: it must be an absolute path.")
-        if place not in TEXTS and re.search(r"[\x00-\x1f\x7f]", value):
+        if INDEX.sub("", place) not in TEXTS and re.search(r"[\x00-\x1f\x7f]", value):
             errors.append(f"{place} is {shown}: it must be one line without control characters.")
     return errors
 
@@ -157,6 +160,9 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "content_filter_rspamd_memory": MEMORY,
     "content_filter_clamd_memory": MEMORY,
     "content_filter_resolvers": ADDRESS,
+    "content_filter_own_clients": NETWORK,
+    "content_filter_dkim_keys.domain": NAME,
+    "content_filter_dkim_keys.selector": LABEL,
     "dns_recursion_clients": NETWORK,
     "dns_listen": (lambda value: value == "any" or ADDRESS[0](value), "any or an address"),
     "dns_forwarders": ADDRESS,
@@ -287,6 +293,7 @@ def _content_filter(v: Values) -> list[str]:
         v["content_filter_mark_score"],
         v["content_filter_freshclam"],
     )
+    errors += content_filter_key_errors(v["content_filter_dkim_keys"], v["content_filter_own_clients"])
     if v.get("sendmail_max_message_size", 0) > v["content_filter_max_message_size"]:
         errors.append(
             f"content_filter_max_message_size is {v['content_filter_max_message_size']} and sendmail_max_message_size "

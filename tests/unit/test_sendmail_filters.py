@@ -203,8 +203,13 @@ def test_no_checks_no_lines() -> None:
 @pytest.mark.parametrize(("gone", "flag"), [("tempfail", ", F=T"), ("reject", ", F=R"), ("pass", ""), (None, ", F=T")])
 def test_a_milters_absence_is_a_flag_of_sendmails(gone: str | None, flag: str) -> None:
     rows = [{"name": "x", "socket": "/run/x", "gone": gone, "timeouts": {"end": "5m", "reply": None}}]
-    wanted = f"INPUT_MAIL_FILTER(`x', `S=local:/run/x{flag}, T=C:10s;S:10s;R:10s;E:5m')dnl\n"
-    assert sendmail.sendmail_milters(rows) == wanted
+    wanted = f"INPUT_MAIL_FILTER(`x', `S=local:/run/x{flag}, T=C:10s;S:10s;R:10s;E:5m')dnl"
+    assert sendmail.sendmail_milters(rows).splitlines()[1:] == [wanted]
+
+
+def test_milters_learn_this_hosts_name_and_not_the_daemons() -> None:
+    first = sendmail.sendmail_milters([{"name": "x", "socket": "/run/x"}]).splitlines()[0]
+    assert "`j, " in first and "daemon_name" not in first
 
 
 @pytest.mark.parametrize(
