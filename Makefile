@@ -14,7 +14,7 @@ site:  ## the whole site in containers, with mail through it both ways
 up:  ## its hosts, bare, for trying things by hand
 	@$(LAB) up
 
-test:  ## lint, unit tests, molecule test: what CI runs
+test:  ## lint, unit tests, molecule test: one release in full
 	@$(LAB) test
 
 lint:  ## the first part of it
@@ -26,7 +26,7 @@ unit:  ## the second
 molecule:  ## the third
 	@$(LAB) test molecule
 
-other:  ## the fourth: the other Debian release through converge, idempotence and mail
+other:  ## what CI runs after it: the other Debian release through converge, idempotence, mail and the short drill
 	@$(LAB) test other
 
 test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
