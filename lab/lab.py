@@ -213,6 +213,15 @@ def bench(arguments: argparse.Namespace) -> int:
     os.execve(argv[0], argv, check_environment())
 
 
+def bench_converge(arguments: argparse.Namespace) -> int:
+    """What a converge costs."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    argv = ["python", "tools/bench_converge.py", *(["--gateways", arguments.gateways] if arguments.gateways else [])]
+    return 0 if streamed(argv) else 1
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -290,6 +299,7 @@ def main() -> int:
         ("drill", drill, "break the lab while mail flows, and count what is lost"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("bench", bench, "how fast the running lab is, beside other mail servers"),
+        ("bench-converge", bench_converge, "what a converge costs, with more and more gateways"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -309,6 +319,8 @@ def main() -> int:
         if function is bench:
             command.add_argument("--cells", default="", metavar="NAME,...", help="only these, such as 4k-10")
             command.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix")
+        if function is bench_converge:
+            command.add_argument("--gateways", default="", metavar="N,...", help="only these numbers of gateways")
         if function is audit:
             command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()
