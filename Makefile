@@ -3,7 +3,7 @@ LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
 .PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill bench
-.PHONY: audit destroy
+.PHONY: audit bench-converge destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -14,7 +14,7 @@ site:  ## the whole site in containers, with mail through it both ways
 up:  ## its hosts, bare, for trying things by hand
 	@$(LAB) up
 
-test:  ## lint, unit tests, molecule test: what CI runs
+test:  ## lint, unit tests, molecule test: one release in full
 	@$(LAB) test
 
 lint:  ## the first part of it
@@ -26,7 +26,7 @@ unit:  ## the second
 molecule:  ## the third
 	@$(LAB) test molecule
 
-other:  ## the fourth: the other Debian release through converge, idempotence and mail
+other:  ## what CI runs after it: the other Debian release through converge, idempotence, mail and the short drill
 	@$(LAB) test other
 
 test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
@@ -61,6 +61,9 @@ audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every
 
 bench:  ## how fast the running lab's gateway is, beside Postfix and Debian's sendmail; CELLS=4k-10 SYSTEMS=ours,postfix for a part
 	@$(LAB) bench $(if $(CELLS),--cells '$(CELLS)') $(if $(SYSTEMS),--systems '$(SYSTEMS)')
+
+bench-converge:  ## what a converge of 1, 2, 4 and 8 more gateways costs beside the running lab, and a shell script; GATEWAYS=1,2 for a part
+	@$(LAB) bench-converge $(if $(GATEWAYS),--gateways '$(GATEWAYS)')
 
 destroy:  ## remove every container, network and image that was made here
 	@$(LAB) destroy

@@ -41,14 +41,14 @@ def other_release() -> str:
     return next(known for known in sorted(images.CODENAMES) if known != release())
 
 
-def prepare(steps: Steps, *more_releases: str) -> None:
-    """What all commands need: environment, engine, images."""
+def prepare(steps: Steps, *releases: str) -> None:
+    """What all commands need: environment, engine, images of some releases."""
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
     with steps.step("images") as (note, result):
-        result.append("; ".join(images.ensure(wanted, note) for wanted in (release(), *more_releases)))
+        result.append("; ".join(images.ensure(wanted, note) for wanted in releases))
 
 
 def hosts(steps: Steps) -> None:
@@ -62,7 +62,7 @@ def hosts(steps: Steps) -> None:
 def site(arguments: argparse.Namespace) -> int:
     """The whole site, and mail through it."""
     steps = Steps(7)
-    prepare(steps)
+    prepare(steps, release())
     hosts(steps)
     with steps.step("site.yml") as (note, result):
         result.append(str(playbook.play("site.yml", "site", "site.yml", note)))
@@ -81,7 +81,7 @@ def site(arguments: argparse.Namespace) -> int:
 def up(arguments: argparse.Namespace) -> int:
     """The hosts, bare."""
     steps = Steps(4)
-    prepare(steps)
+    prepare(steps, release())
     hosts(steps)
     return 0
 
@@ -92,11 +92,12 @@ def image(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# The parts of `make test`: the last one takes the release that was not asked for through converge, idempotence and mail.
-PARTS = ["lint", "unit", "molecule", "other"]
-# Other inventories' labs, each a scenario of molecule of that name, and each role by itself on a plain host: only where asked for.
+# The parts of `make test`.
+PARTS = ["lint", "unit", "molecule"]
+# Only where asked for: two more scenarios of molecule (the release that was not asked for, through converge, idempotence, mail and
+# the short drill; another inventory's lab), and each role by itself on a plain host.
 SCENARIOS = ["other", "acme"]
-MORE_PARTS = ["acme", "roles"]
+MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 
 
@@ -120,13 +121,14 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
 
 
 def test(arguments: argparse.Namespace) -> int:
-    """Lint, unit tests, molecule for one release and then for the other: all of it is run, a failure is remembered."""
+    """Lint, unit tests, molecule: all of it is run, a failure is remembered."""
     parts = checks(arguments.parts or PARTS)
     names = [name for name, _ in parts]
     needs_lab = bool(NEED_LAB.intersection(names))
     steps = Steps(len(parts) + (3 if needs_lab else 1))
     if needs_lab:
-        prepare(steps, *([other_release()] if "other" in names else []))
+        of_part = {name: other_release() if name == "other" else release() for name in names if name in NEED_LAB}
+        prepare(steps, *sorted(set(of_part.values())))
     else:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
@@ -211,6 +213,15 @@ def bench(arguments: argparse.Namespace) -> int:
     os.execve(argv[0], argv, check_environment())
 
 
+def bench_converge(arguments: argparse.Namespace) -> int:
+    """What a converge costs."""
+    steps = Steps(1)
+    with steps.step("environment") as (note, result):
+        result.append(environment.ensure(note))
+    argv = ["python", "tools/bench_converge.py", *(["--gateways", arguments.gateways] if arguments.gateways else [])]
+    return 0 if streamed(argv) else 1
+
+
 def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
     """Run one check with its output on the terminal; whether it passed."""
     print(f"$ {' '.join(command)}", flush=True)
@@ -288,6 +299,7 @@ def main() -> int:
         ("drill", drill, "break the lab while mail flows, and count what is lost"),
         ("audit", audit, "scanners that others wrote, on every host of the running lab"),
         ("bench", bench, "how fast the running lab is, beside other mail servers"),
+        ("bench-converge", bench_converge, "what a converge costs, with more and more gateways"),
         ("destroy", destroy, "remove all that was made"),
         ("stop-engine", stop_engine, "stop the engine if it was started here"),
     ):
@@ -307,6 +319,8 @@ def main() -> int:
         if function is bench:
             command.add_argument("--cells", default="", metavar="NAME,...", help="only these, such as 4k-10")
             command.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix")
+        if function is bench_converge:
+            command.add_argument("--gateways", default="", metavar="N,...", help="only these numbers of gateways")
         if function is audit:
             command.add_argument("hosts", nargs="*", metavar="HOST", help="only these hosts; docs/audit.md stays as it is")
     arguments = parser.parse_args()

@@ -42,8 +42,11 @@ def say(value: Any) -> None:
 # -- connections -----------------------------------------------------------------------------------------------------
 
 
-def probe(targets: list[list[Any]], timeout: float = 2.5) -> list[dict[str, Any]]:
-    """Try to open a TCP connection to each [address, port], all at once: open, refused, or silent, and from which port."""
+def probe(targets: list[list[Any]], timeout: float = 2.5, at_once: int = 16) -> list[dict[str, Any]]:
+    """Try to open a TCP connection to each [address, port]: open, refused, or silent, and from which port.
+
+    Where each refusal has to be in a log, no more at once than a filter's limit of lines lets through.
+    """
 
     def one(target: list[Any]) -> dict[str, Any]:
         family, anywhere = (socket.AF_INET6, "::") if ":" in target[0] else (socket.AF_INET, "0.0.0.0")
@@ -60,7 +63,7 @@ def probe(targets: list[list[Any]], timeout: float = 2.5) -> list[dict[str, Any]
                 result = "silent"
             return {"result": result, "source_port": source}
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=at_once) as pool:
         return list(pool.map(one, targets))
 
 

@@ -35,7 +35,7 @@ def concentrator() -> lab.Machine:
 def outcomes(machine: lab.Machine, targets: Iterable[tuple[str, int]], timeout: float = 2.5) -> dict[tuple[str, int], str]:
     """What comes of a TCP connection to each address and port."""
     asked = list(targets)
-    found = machine.call(away.probe, targets=[list(target) for target in asked], timeout=timeout)
+    found = machine.call(away.probe, targets=[list(target) for target in asked], timeout=timeout, at_once=64)
     return {target: entry["result"] for target, entry in zip(asked, found, strict=True)}
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests import results
 from tools import conformance
-from tools.conformance import Paper, Place, Requirement, Row, Test
+from tools.conformance import ROOT, Paper, Place, Requirement, Row, Test
 
 PLACE = Place("roles/dns/tasks/main.yml", 2)
 GOOD = Test("tests/site/test_a.py::test_good", (("SM-1", "positive"),), 3)
@@ -281,3 +284,11 @@ def test_the_recorder_keeps_the_worst_phase_of_each_marked_test(tmp_path: Path) 
     }
     shows = [{"id": "SM-1", "side": "positive"}, {"id": "SM-2", "side": "negative"}]
     assert found["test_run.py::test_value[1]"]["shows"] == shows
+
+
+def test_the_suites_can_be_collected_in_one_go() -> None:
+    """Suites of other inventories choose theirs when they are imported, which would break those of the lab."""
+    code = "from tools import conformance; print(len(conformance.collect()))"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'collections'}{os.pathsep}{ROOT / 'lab'}"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and int(done.stdout) > 500, done.stdout + done.stderr
