@@ -39,7 +39,7 @@ def names(path: Path) -> set[str]:
 
 
 def test_there_are_the_pages_that_people_need() -> None:
-    wanted = {"domain", "user", "gateway", "flow", "tripwire", "key", "dkim", "path", "lockout"}
+    wanted = {"domain", "user", "gateway", "flow", "tripwire", "key", "dkim", "selfcheck", "path", "lockout"}
     assert {page.path.stem for page in PAGES} == wanted
     index = (ROOT / "docs/howto/README.md").read_text(encoding="utf-8")
     assert [name for name in sorted(wanted) if f"({name}.md)" not in index] == []

@@ -1,0 +1,144 @@
+"""The self-check, run against the lab from the Internet's host: good as the lab stands, and bad in the right row where it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.site import lab
+
+DOMAIN = lab.domain()
+ADDRESS = lab.public(lab.GATEWAY)
+ZONE = f"/etc/bind/zones/external/{DOMAIN}"
+REVERSE = ".".join(reversed(ADDRESS.split(".")))
+LIST = lab.variables()["lab_block_list"]["name"]
+
+requirement = pytest.mark.requirement("OPS-6", side="positive")
+
+
+class Run:
+    """One run: what it printed, how it ended, and the report that it has kept."""
+
+    def __init__(self, place: Path) -> None:
+        extra = json.dumps({"selfcheck_directory": str(place)})
+        done = lab.ansible("ansible-playbook", "playbooks/selfcheck.yml", "-e", extra, check=False)
+        self.output, self.status = done.stdout + done.stderr, done.returncode
+        self.rows: list[dict[str, Any]] = json.loads((place / "selfcheck.json").read_text(encoding="utf-8"))["rows"]
+
+    def lines(self, word: str) -> list[str]:
+        """The lines of the table that begin with a word, without it."""
+        return re.findall(rf'"{word} +(.*?)"[,\n]', self.output)
+
+
+@requirement
+def test_the_lab_is_good_as_it_stands_and_what_it_lacks_is_told(tmp_path: Path) -> None:
+    first = Run(tmp_path)
+    assert first.status == 0, first.output
+    assert first.lines("BAD") == []
+    checks = {line.split()[0] for line in first.lines("good")}
+    assert {"MX", "A", "PTR", "SPF", "DKIM", "DMARC", "relay", "postmaster", "queue", "certificate"} <= checks
+    assert len(first.lines("good")) + len(first.lines("not yet")) == len(first.rows)
+    assert all(row["verdict"] in ("good", "absent") for row in first.rows)
+    # Run again, it has no news.
+    second = Run(tmp_path)
+    assert second.status == 0 and "Nothing has changed." in second.output, second.output
+
+
+@contextmanager
+def edited(host: str, path: str, script: str, after: str) -> Iterator[None]:
+    """A file of a host, changed by a script that gets its path, and put back."""
+    machine = lab.Machine(host)
+    machine.sh(f"cp -a {path} /run/selfcheck.saved && f={path} && {script} && {after}")
+    try:
+        yield
+    finally:
+        machine.sh(f"cat /run/selfcheck.saved > {path} && rm /run/selfcheck.saved && {after}")
+
+
+RELOAD = "rndc reload >/dev/null && rndc flush"
+MAP = "makemap hash /etc/mail/access < /etc/mail/access"
+# What is broken, on which host, in which file, how, how that takes effect; the check that must notice, and of what.
+FAULTS: dict[str, tuple[str, str, str, str, str, str]] = {
+    "another MX": (lab.NAMESERVER, ZONE, f'echo "@ IN MX 20 {lab.fqdn(lab.NAMESERVER)}." >> $f', RELOAD, "MX", DOMAIN),
+    "SPF for everybody": (lab.NAMESERVER, ZONE, "sed -i '/^@ IN TXT/s/-all/+all/' $f", RELOAD, "SPF", DOMAIN),
+    "no DKIM key": (lab.NAMESERVER, ZONE, "sed -i '/_domainkey/d' $f", RELOAD, "DKIM", "_domainkey"),
+    "DMARC without effect": (lab.NAMESERVER, ZONE, "sed -i '/^_dmarc/s/p=[a-z]*/p=none/' $f", RELOAD, "DMARC", DOMAIN),
+    "another address": (
+        lab.NAMESERVER,
+        ZONE,
+        f"sed -i 's/^{lab.GATEWAY} IN A .*/{lab.GATEWAY} IN A 198.51.100.9/' $f",
+        RELOAD,
+        "A",
+        lab.GATEWAY,
+    ),
+    "no name for the address": (
+        lab.NAMESERVER,
+        "/etc/bind/zones/external/*.in-addr.arpa",
+        f"sed -i '/PTR {lab.fqdn(lab.GATEWAY)}/d' $f",
+        RELOAD,
+        "PTR",
+        ADDRESS,
+    ),
+    "an open relay": (lab.GATEWAY, "/etc/mail/access", 'printf "Connect:%s\\tRELAY\\n" 198.18 >> $f', MAP, "relay", ADDRESS),
+    "abuse refused": (
+        lab.GATEWAY,
+        "/etc/mail/access",
+        f"sed -i 's/^To:abuse@{DOMAIN}.*/To:abuse@{DOMAIN}\\tERROR:5.1.1:550 User unknown/' $f",
+        MAP,
+        "postmaster",
+        ADDRESS,
+    ),
+    "on a block list": (
+        lab.STRANGER,
+        "/etc/bind/foreign.zone",
+        f'echo "{REVERSE}.{LIST} A 127.0.0.2" >> $f',
+        RELOAD,
+        "block",
+        ADDRESS,
+    ),
+}
+
+
+@requirement
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_fault_turns_its_own_row_bad_and_is_news(what: str, tmp_path: Path) -> None:
+    host, path, script, after, check, subject = FAULTS[what]
+    (path,) = lab.Machine(host).sh(f"ls {path}").split()
+    before = Run(tmp_path)
+    assert before.status == 0, before.output
+    with edited(host, path, script, after):
+        run = Run(tmp_path)
+    assert run.status != 0
+    (bad,) = run.lines("BAD")
+    assert bad.startswith(check) and subject in bad, bad
+    assert f"is now {'absent' if 'not published' in bad and check == 'SPF' else 'bad'}" in run.output
+
+
+@requirement
+def test_mail_that_waits_too_long_is_bad(tmp_path: Path, gateway: lab.Machine) -> None:
+    path = "/var/spool/mqueue/qfselfcheck"
+    # Locked, as a message is that somebody works on: the queue's runner leaves it alone.
+    gateway.sh(f"touch -d '9 hours ago' {path} && chmod 0600 {path} && chown smmta:smmsp {path}")
+    try:
+        run = Run(tmp_path)
+    finally:
+        gateway.sh(f"rm -f {path} /var/spool/mqueue/Qfselfcheck")
+    (bad,) = run.lines("BAD")
+    assert run.status != 0 and bad.startswith("queue") and lab.GATEWAY in bad and "9 hours" in bad
+
+
+@requirement
+def test_a_gateway_that_does_not_answer_is_no_good_gateway(tmp_path: Path, gateway: lab.Machine) -> None:
+    gateway.run("systemctl", "stop", "sendmail")
+    try:
+        run = Run(tmp_path)
+    finally:
+        gateway.run("systemctl", "start", "sendmail")
+    assert run.status != 0
+    assert {line.split()[0] for line in run.lines("BAD")} >= {"relay", "postmaster"}
