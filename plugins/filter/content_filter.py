@@ -95,7 +95,7 @@ def content_filter_keys(dkim_keys: list[dict[str, Any]], directory: str) -> dict
         if state == "absent":
             out["absent"].append(path)
             continue
-        out["files"].append({"path": path, "content": entry["key"], "group": "_rspamd", "mode": "0640"})
+        out["files"].append({"path": path, "content": entry["key"], "owner": "_rspamd", "mode": "0400"})
         if state == "signing":
             out["signing"].append({"domain": entry["domain"], "selector": entry["selector"], "path": path})
     return out

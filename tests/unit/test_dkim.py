@@ -136,7 +136,7 @@ def test_the_gateway_gets_what_signs_and_loses_what_is_withdrawn(key: str) -> No
     signers = dkim.dkim_signers([entry(key), entry(key, "next", "k2"), entry("", "withdrawn", "k0")])
     found = content_filter.content_filter_keys(signers, "/d")
     assert [row["path"] for row in found["files"]] == [f"/d/{DOMAIN}.k1.pem", f"/d/{DOMAIN}.k2.pem"]
-    assert {(row["group"], row["mode"]) for row in found["files"]} == {("_rspamd", "0640")}
+    assert {(row["owner"], row["mode"]) for row in found["files"]} == {("_rspamd", "0400")}
     assert found["absent"] == [f"/d/{DOMAIN}.k0.pem"]
     assert found["signing"] == [{"domain": DOMAIN, "selector": "k1", "path": f"/d/{DOMAIN}.k1.pem"}]
     assert content_filter.content_filter_key_errors(signers, ["10.1.0.25"]) == []
