@@ -82,13 +82,15 @@ def sendmail_access(
     unlisted: list[str] | None = None,
     friends: list[str] | None = None,
     ipv6: bool = False,
+    tls: list[dict[str, Any]] | None = None,
 ) -> str:
     """Text of the access map.
 
     ``relay_from`` may relay anywhere. Where ``domains`` are given, mail for them is refused with 550 5.1.1 at RCPT but for
     ``recipients`` and for postmaster at ``hostname``. The limits (connections a minute, connections at once, milliseconds of
     greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
-    whatever a block list says of them, and mail for ``friends`` is taken from everybody.
+    whatever a block list says of them, and mail for ``friends`` is taken from everybody. ``tls`` says with whom TLS must be how good;
+    None is no TLS at all.
     """
     loopback = ["127.0.0.1", *(["::1"] if ipv6 else [])]
     rows = [(f"Connect:{key}", "RELAY") for net in [*loopback, *relay_from] for key in connect_keys(net)]
@@ -105,7 +107,99 @@ def sendmail_access(
         # An entry for everybody else is read for the first two alone; FEATURE(greet_pause) takes the pause itself.
         if tag != "GreetPause":
             rows.append((f"{tag}:", str(limit)))
+    if tls is not None:
+        # What talks to itself needs no TLS: the client queue's runner, say.
+        rows += [(f"Srv_Features:{key}", "S") for net in loopback for key in connect_keys(net)]
+        rows += [row for entry in tls for row in _tls_rows(entry)]
     return _table(rows)
+
+
+def _peer_keys(peer: str) -> list[str]:
+    """A peer as the access map spells it: an address, a network, or the name of a host or of a domain of hosts."""
+    try:
+        return connect_keys(peer)
+    except ValueError:
+        return [peer.lower()]
+
+
+def _demand(entry: dict[str, Any]) -> str:
+    """What TLS with somebody must be, as the access map says it. All of it is for a while (TEMP): mail waits, and none is returned."""
+    if entry["level"] == "encrypted":
+        return "TEMP+ENCR:128"
+    if entry["level"] == "verified":
+        # Without a name it is the one of the server that mail goes to.
+        return f"TEMP+VERIFY:128+CN{':' + entry['name'].lower() if entry.get('name') else ''}"
+    return "OK"
+
+
+def _tls_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows of one entry of the policy of TLS."""
+    demand = _demand(entry)
+    if entry.get("domain"):
+        return [(f"TLS_Rcpt:{entry['domain'].lower()}", demand)]
+    rows = []
+    for key in _peer_keys(entry["peer"]):
+        if entry.get("direction", "out") in ("out", "both"):
+            rows.append((f"Try_TLS:{key}", "NO") if entry["level"] == "none" else (f"TLS_Srv:{key}", demand))
+        if entry.get("direction", "out") in ("in", "both"):
+            # Only who is to be verified is asked for a certificate: the question names the authorities that we trust.
+            rows.append((f"Srv_Features:{key}", {"none": "S", "verified": "v"}.get(entry["level"], "V")))
+            if entry["level"] != "none":
+                rows.append((f"TLS_Clt:{key}", demand))
+    return rows
+
+
+def sendmail_tls_errors(policy: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with a policy of TLS, one sentence each. Empty where all is well."""
+    errors = []
+    seen: set[str] = set()
+    for number, entry in enumerate(policy, 1):
+        where = f"sendmail_tls_policy, entry {number}"
+        peer, domain, level = entry.get("peer"), entry.get("domain"), entry["level"]
+        if bool(peer) == bool(domain):
+            errors.append(f"{where}: give one of peer and domain.")
+            continue
+        who = str(peer or domain)
+        direction = entry.get("direction") or "out"
+        numeric = _is_network(who)
+        if not numeric and not ZONE.match(who):
+            errors.append(
+                f"{where}: {'peer' if peer else 'domain'} is {who!r}; give "
+                f"{'an address, a network or a name with a dot' if peer else 'a mail domain'}."
+            )
+            continue
+        if domain and (numeric or direction != "out" or level not in ("encrypted", "verified")):
+            errors.append(f"{where}: a domain is a recipient's: direction must be out, and level encrypted or verified.")
+        if peer and numeric:
+            errors += [f"{where}: {said}." for said in _complaint(connect_keys, who)]
+        if entry.get("name") and (level != "verified" or not ZONE.match(entry["name"])):
+            errors.append(f"{where}: name is {entry['name']!r}; give a full name, and only where level is verified.")
+        if level == "verified" and not entry.get("name") and (numeric or direction != "out"):
+            errors.append(f"{where}: an address cannot be verified by itself: give the name in the certificate.")
+        for way in ("out", "in") if direction == "both" else (direction,):
+            place = f"{way} {'domain' if domain else 'peer'} {who.lower()}"
+            if place in seen:
+                errors.append(f"{where}: {who} has an entry for this direction already.")
+            seen.add(place)
+    return errors
+
+
+def _is_network(text: str) -> bool:
+    """Whether a text is an address or a network."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _complaint(function: Any, *arguments: Any) -> list[str]:
+    """What a function says that raises where its data is wrong."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def sendmail_mailertable(domains: list[dict[str, Any]], mailer: str = "relay") -> str:
@@ -519,6 +613,7 @@ class FilterModule:
             "sendmail_header_expected": sendmail_header_expected,
             "sendmail_milters": sendmail_milters,
             "sendmail_filter_errors": sendmail_filter_errors,
+            "sendmail_tls_errors": sendmail_tls_errors,
             "mail_domains": mail_domains,
             "mail_relay_from": mail_relay_from,
             "mail_smart_host": mail_smart_host,

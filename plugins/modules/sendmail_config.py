@@ -53,6 +53,29 @@ options:
         O(directory), as symbolic links. Not given, that directory is left alone.
       - Each must be an executable file that root owns and nobody else can write.
     type: dict
+  certificates:
+    description:
+      - Files of TLS that the configuration names. Each must be there and be sound before anything is replaced, as sendmail says
+        nothing but a line in the log where it cannot use one, and then offers no TLS.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      certificate:
+        description: Absolute path of certificates, PEM.
+        type: path
+        required: true
+      key:
+        description: Absolute path of the first one's key, PEM; it may be the same file. Left out for authorities.
+        type: path
+      content:
+        description: What the file is to hold, the key included where there is one. Empty where somebody else keeps it.
+        type: str
+        no_log: true
+  certificate_owner:
+    description: The user that sendmail runs as; it takes keys from files of this user's alone.
+    type: str
+    default: smmta
   absent:
     description: File names that must not be in the directory.
     type: list
@@ -95,17 +118,23 @@ files:
 """
 
 import grp
+import hashlib
 import os
+import pwd
 import shutil
+import ssl
 import stat
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 SOURCE_MODE = 0o444
 MAP_MODE = 0o640
 SHARED_MODE = 0o644
+KEY_MODE = 0o400
+KEY_WORDS = "PRIVATE KEY-----"
 
 
 # m4's notes on when and where it was run: without them the same source always gives the same file.
@@ -146,6 +175,11 @@ def with_settings(text: str, settings: list[str]) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def fingerprint(text: str | None) -> str:
+    """What may be shown of a file with a key in it."""
+    return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}\n" if text is not None else ""
+
+
 def read(path: str) -> str | None:
     """A file's text, None where there is none."""
     try:
@@ -168,6 +202,7 @@ class Configuration:
         self.settings: dict[str, list[str]] = module.params["settings"]
         self.absent: list[str] = module.params["absent"]
         self.allowed: dict[str, str] | None = module.params["allowed_programs"]
+        self.certificates: list[dict[str, Any]] = module.params["certificates"]
         self.staging = ""
         self.gid = -1
 
@@ -265,6 +300,80 @@ class Configuration:
             if not sound or not os.path.isabs(path) or "/" in name:
                 raise CheckFailed(f"the program {name} ({path}) is no executable file that only root can write")
 
+    # -- certificates
+
+    def owner_of(self, text: str) -> tuple[int, int, int]:
+        """Owner, group and mode of a file: sendmail wants a key for itself; certificates are for everybody."""
+        if KEY_WORDS not in text:
+            return 0, 0, SOURCE_MODE
+        return pwd.getpwnam(self.module.params["certificate_owner"]).pw_uid, 0, KEY_MODE
+
+    def own_certificates(self) -> dict[str, str]:
+        """The files that come with the configuration: path and text."""
+        return {row["certificate"]: row["content"] for row in self.certificates if row["content"]}
+
+    def stale_certificates(self) -> dict[str, str]:
+        """Those of them that do not hold what they are to hold, or that others may read."""
+        stale = {}
+        for path, text in self.own_certificates().items():
+            try:
+                found = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                stale[path] = text
+                continue
+            same = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == self.owner_of(text)
+            if not stat.S_ISREG(found.st_mode) or not same or read(path) != text:
+                stale[path] = text
+        return stale
+
+    def check_certificates(self) -> None:
+        """Those that come with the configuration and those that are there: a certificate that sendmail could not use stops the run."""
+        # Private copies of what comes with the configuration.
+        copies = {
+            path: self.write(f"certificate-{number}", text, 0o600, 0)
+            for number, (path, text) in enumerate(self.own_certificates().items())
+        }
+        for row in self.certificates:
+            certificate, key = (copies.get(path, path) for path in (row["certificate"], row["key"]))
+            for path in (certificate, key):
+                if path and not os.path.isfile(path):
+                    raise CheckFailed(f"{path} is not there: TLS would be missing without a word")
+            try:
+                if key:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: "")
+                else:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+            except (OSError, ValueError) as problem:
+                what = "a certificate and its own key" if key else "certificates"
+                raise CheckFailed(f"{row['certificate']} does not hold {what} ({problem})") from problem
+            if not key:
+                continue
+            if key == row["key"]:
+                owner, found = pwd.getpwnam(self.module.params["certificate_owner"]), os.stat(key)
+                if found.st_uid != owner.pw_uid or stat.S_IMODE(found.st_mode) & 0o077:
+                    raise CheckFailed(
+                        f"{key} must belong to {owner.pw_name}, and nobody else may read it: sendmail takes no other"
+                    )
+            status, _out, _err = self.module.run_command(
+                ["openssl", "x509", "-noout", "-checkend", "0", "-in", certificate], cwd=self.staging
+            )
+            if status != 0:
+                raise CheckFailed(f"the certificate in {row['certificate']} has expired")
+
+    def install_certificates(self, stale: dict[str, str]) -> None:
+        """Each file as a whole, by a rename: who looks meanwhile finds the old key with the old certificate, or the new ones."""
+        for path, text in stale.items():
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            uid, gid, mode = self.owner_of(text)
+            handle, target = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+            with open(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                os.fchown(stream.fileno(), uid, gid)
+                os.fchmod(stream.fileno(), mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(target, path)
+
     # -- comparison
 
     def links(self) -> tuple[dict[str, str], list[str]]:
@@ -360,6 +469,8 @@ class Configuration:
             self.build()
             self.check()
             self.check_programs()
+            self.check_certificates()
+            stale = self.stale_certificates()
             wrong, surplus = self.links()
             replaced = [entry for entry in self.wanted() if self.differs(*entry)]
             changed = [name for name, _mode, _gid in replaced]
@@ -378,7 +489,12 @@ class Configuration:
                 {"before_header": "smrsh", "after_header": "smrsh", "before": "".join(f"{name}\n" for name in surplus)}
                 | {"after": "".join(f"{name} -> {path}\n" for name, path in wrong.items())}
             ] * bool(wrong or surplus)
+            diff += [
+                {"before_header": path, "after_header": path, "before": fingerprint(read(path)), "after": fingerprint(text)}
+                for path, text in stale.items()
+            ]
             if not self.module.check_mode:
+                self.install_certificates(stale)
                 if wrong or surplus:
                     self.link(wrong, surplus)
                 if replaced:
@@ -390,7 +506,9 @@ class Configuration:
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)
         self.module.exit_json(
-            changed=bool(changed or removed or make_directory or wrong or surplus), files=changed + removed, diff=diff
+            changed=bool(changed or removed or make_directory or wrong or surplus or stale),
+            files=changed + removed + sorted(stale),
+            diff=diff,
         )
 
 
@@ -405,6 +523,17 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "settings": {"type": "dict", "default": {}},
             "allowed_programs": {"type": "dict"},
+            "certificates": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "certificate": {"type": "path", "required": True},
+                    "key": {"type": "path", "no_log": False},
+                    "content": {"type": "str", "no_log": True},
+                },
+            },
+            "certificate_owner": {"type": "str", "default": "smmta"},
             "absent": {"type": "list", "elements": "str", "default": []},
             "expect": {"type": "dict", "default": {}},
             "programs": {"type": "path", "default": "/usr/libexec/sendmail"},

@@ -20,7 +20,11 @@ from ansible_collections.widgets.mail.plugins.filter.content_filter import (
 from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
 from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors
-from ansible_collections.widgets.mail.plugins.filter.sendmail import connect_keys, sendmail_filter_errors
+from ansible_collections.widgets.mail.plugins.filter.sendmail import (
+    connect_keys,
+    sendmail_filter_errors,
+    sendmail_tls_errors,
+)
 from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_bad_keys
 from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
@@ -72,7 +76,7 @@ def walk(specs: Mapping[str, Any], values: Values, where: str = "") -> Iterator[
 
 
 # Variables, or parts of them, that are texts of lines.
-TEXTS = {"content_filter_dkim_keys.key", "hardening_banner"}
+TEXTS = {"content_filter_dkim_keys.key", "hardening_banner", "pop3_tls_pem", "sendmail_tls_authority_pem", "sendmail_tls_pem"}
 
 
 def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
@@ -386,6 +390,10 @@ def _pop3(v: Values) -> list[str]:
         errors.append(
             f"pop3_lmtp_socket is {v['pop3_lmtp_socket']!r}: it must be below /run/dovecot, as Dovecot may write nowhere else in /run."
         )
+    if v["pop3_tls_pem"] and v["pop3_tls_key"] != v["pop3_tls_certificate"]:
+        errors.append(
+            "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
+        )
     if not v["pop3_listen"]:
         errors.append("pop3_listen is empty: name at least one address, or * for all of IPv4.")
     return errors
@@ -450,6 +458,17 @@ def _sendmail(v: Values) -> list[str]:
             f"sendmail_max_headers is {v['sendmail_max_headers']} and sendmail_max_message_size {v['sendmail_max_message_size']}: "
             "headers are part of the message, so the first must not be more."
         )
+    if v["sendmail_tls"] and profile == "client":
+        errors.append("sendmail_tls is true: a client has no daemon that could have a certificate; it encrypts by itself.")
+    if v["sendmail_tls_policy"] and not v["sendmail_tls"]:
+        errors.append(
+            "sendmail_tls_policy is not empty, but sendmail_tls is false: without a certificate nothing of it would hold."
+        )
+    if v["sendmail_tls_pem"] and v["sendmail_tls_key"] != v["sendmail_tls_certificate"]:
+        errors.append(
+            "sendmail_tls_key is another file than sendmail_tls_certificate: with sendmail_tls_pem, both are in the one file that it becomes."
+        )
+    errors += sendmail_tls_errors(v["sendmail_tls_policy"])
     return errors + sendmail_filter_errors(v["sendmail_block_lists"], v["sendmail_header_checks"], v["sendmail_milters"])
 
 

@@ -8,6 +8,8 @@ from tests.site import away, lab
 
 STORE = lab.address(lab.STORE)
 POP_PORTS = {"plain": lab.port("pop3"), "tls": lab.port("pop3s")}
+# Key and certificate of a gateway and of a store, as the role has them where the inventory does not say otherwise.
+CERTIFICATE = "/etc/mail/certificates/mta.pem"
 FOREIGNER = f"carol@{lab.foreign_domain()}"
 
 

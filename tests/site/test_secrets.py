@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.site import away, lab, mailflow
+from tests.site import authority, away, lab, mailflow
 from tests.site.test_input import validate
 
 SITE = lab.group("site")
@@ -19,7 +19,7 @@ READER = lab.users()[0]
 
 
 def secrets() -> list[str]:
-    """All secrets of the lab in the clear: the users' passwords and Tripwire's passphrases."""
+    """All secrets of the lab in the clear that no host needs: the users' passwords and Tripwire's passphrases."""
     paths = [path for path in sorted((lab.ROOT / ".lab/secrets").iterdir()) if path.is_file()]
     found = [path.read_text(encoding="utf-8").split()[0] for path in paths]
     assert len(found) == len(lab.users()) + len(lab.variables()["site_tripwire_passphrases"])
@@ -29,6 +29,12 @@ def secrets() -> list[str]:
 def signing_keys() -> list[str]:
     """A line of each private key that signs mail."""
     return [path.read_text(encoding="ascii").splitlines()[5] for path in (lab.ROOT / ".lab/secrets/dkim").glob("*.pem")]
+
+
+def keys() -> list[str]:
+    """A line of the private key of each mail server, and of the authority: what a host has, but nobody is to be shown."""
+    names = ["authority", *lab.group("gateways"), *lab.group("stores")]
+    return [(authority.PLACE / f"{name}.key").read_text(encoding="utf-8").splitlines()[1] for name in names]
 
 
 def hashes(store: lab.Machine) -> list[str]:
@@ -53,6 +59,7 @@ PRIVATE = [
     "/etc/gshadow*",
     "/etc/ssh/ssh_host_*_key",
     "/etc/dovecot/private",
+    "/etc/mail/certificates/mta.pem",
     "/etc/tripwire/*.key",
     "/etc/wireguard",
     "/etc/bind/rndc.key",
@@ -156,21 +163,23 @@ class Run:
 
 @pytest.fixture(scope="module")
 def told(store: lab.Machine) -> Run:
-    """A converge that sets a password and tries both passphrases, at full length, with differences; hosts watched."""
+    """A converge that sets a password, writes keys and tries both passphrases, at full length, with differences; hosts watched."""
     before = hashes(store)
     store.run("usermod", "--password", "!", READER)
+    store.run("rm", mailflow.CERTIFICATE, "/etc/dovecot/private/pop3.pem")
     hosts = [lab.STORE]
-    words = [*secrets(), *before]
+    words = [*secrets(), *keys(), *before]
     with ExitStack() as stack:
         talks = [stack.enter_context(lab.Machine(host).talk(away.words_session, words=words)) for host in hosts]
         for talk in talks:
             assert talk.read() == "ready"
         done = lab.ansible(
             *["ansible-playbook", "-i", str(lab.INVENTORY), "playbooks/mail.yml", "playbooks/finish.yml", "-vvv", "--diff"],
-            *["--limit", ",".join(hosts), "--tags", "pop3,tripwire"],
+            *["--limit", ",".join(hosts), "--tags", "pop3,sendmail,tripwire"],
         )
         watched = {host: talk.ask("enough") for host, talk in zip(hosts, talks, strict=True)}
     assert hashes(store) == before
+    store.run("test", "-s", mailflow.CERTIFICATE, "-a", "-s", "/etc/dovecot/private/pop3.pem")
     return Run(done.stdout + done.stderr, f"changed: [{lab.STORE}]" in done.stdout, watched)
 
 
@@ -180,7 +189,7 @@ def test_a_converge_that_sets_a_password_shows_no_secret_at_full_length_or_in_a_
     told: Run, store: lab.Machine
 ) -> None:
     assert told.changed, told.output[-2000:]
-    assert [number for number, word in enumerate([*secrets(), *hashes(store)]) if word in told.output] == []
+    assert [number for number, word in enumerate([*secrets(), *keys(), *hashes(store)]) if word in told.output] == []
 
 
 @pytest.mark.requirement("MS-3", side="negative")
@@ -217,7 +226,7 @@ def test_a_check_of_the_whole_site_shows_no_secret(store: lab.Machine) -> None:
     """What the last converges of the lab wrote to their logs, and a run that only checks the inventory, at full length."""
     done = lab.ansible("ansible-playbook", "-i", str(lab.INVENTORY), "playbooks/validate.yml", "-vvv")
     logs = [path.read_text(encoding="utf-8", errors="replace") for path in (lab.ROOT / ".lab/log").glob("*.log")]
-    words = [*secrets(), *signing_keys(), *hashes(store)]
+    words = [*secrets(), *signing_keys(), *keys(), *hashes(store)]
     assert len(words) > 2 * len(lab.users())
     assert [
         number for number, word in enumerate(words) if any(word in text for text in (done.stdout, done.stderr, *logs))

@@ -16,10 +16,12 @@ UNKNOWN = f"nobody.we.know@{lab.domain()}"
 
 
 def rcpt(client: lab.Machine, recipient: str) -> str:
-    """The store's reply to a recipient."""
-    commands = ["EHLO probe.example", f"MAIL FROM:<{mailflow.FOREIGNER}>", f"RCPT TO:<{recipient}>", "QUIT"]
-    replies: list[str] = client.call(away.smtp, address=mailflow.STORE, port=SMTP, commands=commands)
-    return replies[3]
+    """The store's reply to a recipient. It believes the gateway only what comes under the gateway's certificate."""
+    greet = ["EHLO probe.example", "STARTTLS", "EHLO probe.example"]
+    commands = [*greet, f"MAIL FROM:<{mailflow.FOREIGNER}>", f"RCPT TO:<{recipient}>", "QUIT"]
+    own = mailflow.CERTIFICATE if client.name == lab.GATEWAY else ""
+    replies: list[str] = client.call(away.smtp, address=mailflow.STORE, port=SMTP, commands=commands, certificate=own)
+    return replies[-2]
 
 
 @pytest.mark.requirement("MS-1", side="positive")

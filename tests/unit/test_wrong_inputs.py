@@ -30,15 +30,20 @@ UNTOUCHED = "no-such-container"
 SAID = re.compile(r"(?P<whose>.+) needs? (?P<count>\d+) correction\(s\)\. Nothing was changed\. (?P<words>.*)", re.DOTALL)
 # Public halves of keys that nobody has: those of the lab's peers are made with its props.
 KEYS = ("B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE=", "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk=")
+# Certificates as far as the checks of an inventory look at them.
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+BOTH = f"-----BEGIN PRIVATE KEY-----\nTUlH\n-----END PRIVATE KEY-----\n{CERTIFICATE}"
 # One for each processor, up to as many as a small machine has.
 SERVERS = min(4, len(os.sched_getaffinity(0)))
 
 
 def sound() -> dict[str, Any]:
-    """The lab's variables, with peers that have keys."""
+    """The lab's variables, with peers that have keys, and mail servers that have certificates."""
     variables = copy.deepcopy(lab_variables())
     for peer, key in zip(variables["site_vpn_peers"], KEYS, strict=True):
         peer["public_key"] = key
+    tls = variables["site_tls"]
+    tls["authority"], tls["certificates"] = CERTIFICATE, dict.fromkeys(tls["certificates"], BOTH)
     return variables
 
 
@@ -65,7 +70,7 @@ def spoilt(case: dict[str, Any]) -> dict[str, Any]:
         place, last = follow(variables, path)
         place[last] = value
     roots = {path.split("/")[0] for path in [*case.get("unset", []), *case.get("set", {})]}
-    return {name: variables[name] for name in roots | {"site_vpn_peers"}}
+    return {name: variables[name] for name in roots | {"site_vpn_peers", "site_tls"}}
 
 
 def arguments(case: dict[str, Any], scratch: Path) -> list[str]:

@@ -1,0 +1,154 @@
+"""Who shows whom what certificate, and what the access map makes of a policy of TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.widgets.mail.plugins.filter import sendmail, tls
+
+from tests.unit.inventory import ROOT, lab_site
+from tests.unit.test_contracts import load
+from tests.unit.test_wrong_inputs import BOTH, CERTIFICATE
+
+SOUND: dict[str, Any] = {"authority": CERTIFICATE, "certificates": {"smtp1": BOTH, "mail": "/etc/acme/mail.pem"}}
+
+
+def rows(*policy: dict[str, Any]) -> list[str]:
+    """What a policy adds to the access map."""
+    plain = sendmail.sendmail_access([], tls=[]).splitlines()
+    return [row for row in sendmail.sendmail_access([], tls=list(policy)).splitlines() if row not in plain]
+
+
+def test_without_tls_the_access_map_says_nothing_of_it() -> None:
+    assert "TLS" not in sendmail.sendmail_access(["10.1.0.25"])
+    assert "Srv_Features:127.0.0.1\tS" in sendmail.sendmail_access([], tls=[]).splitlines()
+    assert "Srv_Features:IPv6:0:0:0:0:0:0:0:1\tS" in sendmail.sendmail_access([], tls=[], ipv6=True).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ({"peer": "10.1.0.25", "level": "none"}, ["Try_TLS:10.1.0.25\tNO"]),
+        ({"peer": "10.1.0.0/24", "level": "none", "direction": "both"}, ["Try_TLS:10.1.0\tNO", "Srv_Features:10.1.0\tS"]),
+        ({"peer": "Mx.B.example", "level": "opportunistic"}, ["TLS_Srv:mx.b.example\tOK"]),
+        ({"peer": "b.example", "level": "encrypted"}, ["TLS_Srv:b.example\tTEMP+ENCR:128"]),
+        ({"peer": "b.example", "level": "verified"}, ["TLS_Srv:b.example\tTEMP+VERIFY:128+CN"]),
+        (
+            {"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"},
+            [
+                "TLS_Srv:10.1.0.25\tTEMP+VERIFY:128+CN:mail.a.example",
+                "Srv_Features:10.1.0.25\tv",
+                "TLS_Clt:10.1.0.25\tTEMP+VERIFY:128+CN:mail.a.example",
+            ],
+        ),
+        (
+            {"peer": "2001:db8::1", "level": "encrypted", "direction": "in"},
+            ["Srv_Features:IPv6:2001:db8:0:0:0:0:0:1\tV", "TLS_Clt:IPv6:2001:db8:0:0:0:0:0:1\tTEMP+ENCR:128"],
+        ),
+        ({"domain": "B.example", "level": "encrypted"}, ["TLS_Rcpt:b.example\tTEMP+ENCR:128"]),
+        (
+            {"domain": "b.example", "level": "verified", "name": "mx.c.example"},
+            ["TLS_Rcpt:b.example\tTEMP+VERIFY:128+CN:mx.c.example"],
+        ),
+    ],
+)
+def test_each_entry_of_the_policy_is_in_the_access_map(entry: dict[str, Any], wanted: list[str]) -> None:
+    assert rows(entry) == wanted
+    assert sendmail.sendmail_tls_errors([entry]) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ([{"level": "none"}], "give one of peer and domain"),
+        ([{"level": "none", "peer": "b.example", "domain": "b.example"}], "give one of peer and domain"),
+        ([{"level": "none", "peer": "b"}], "peer is 'b'; give an address, a network or a name with a dot"),
+        ([{"level": "encrypted", "domain": "10.1.0.25"}], "a domain is a recipient's"),
+        ([{"level": "none", "domain": "b.example"}], "a domain is a recipient's"),
+        ([{"level": "encrypted", "domain": "b.example", "direction": "in"}], "a domain is a recipient's"),
+        ([{"level": "encrypted", "peer": "10.0.0.0/7"}], ""),
+        ([{"level": "encrypted", "peer": "2001:c00::/23"}], "too wide"),
+        ([{"level": "verified", "peer": "10.1.0.25"}], "an address cannot be verified by itself"),
+        ([{"level": "verified", "peer": "b.example", "direction": "in"}], "an address cannot be verified by itself"),
+        ([{"level": "encrypted", "peer": "b.example", "name": "mx.b.example"}], "only where level is verified"),
+        ([{"level": "verified", "peer": "b.example", "name": "CN:x++y"}], "give a full name"),
+        (
+            [{"level": "none", "peer": "b.example", "direction": "both"}, {"level": "encrypted", "peer": "B.example"}],
+            "has an entry for this direction already",
+        ),
+    ],
+)
+def test_an_entry_that_could_not_hold_is_refused(policy: list[dict[str, Any]], said: str) -> None:
+    errors = sendmail.sendmail_tls_errors(policy)
+    assert [said in error for error in errors] == [True] * bool(said), errors
+
+
+def test_gateway_and_store_verify_each_other_and_nobody_else() -> None:
+    site = lab_site()
+    assert tls.tls_policy(SOUND, site, "smtp1", ["smtp1"], ["mail"]) == [
+        {"peer": "10.1.0.25", "direction": "both", "level": "verified", "name": "mail.widgets.example"}
+    ]
+    assert tls.tls_policy(SOUND, site, "mail", ["smtp1"], ["mail"]) == [
+        {"peer": "10.1.1.11", "direction": "both", "level": "verified", "name": "smtp1.widgets.example"}
+    ]
+    assert (
+        tls.tls_policy(SOUND, site, "dns1", ["smtp1"], ["mail"]) == tls.tls_policy({}, site, "mail", ["smtp1"], ["mail"]) == []
+    )
+
+
+def test_how_good_it_is_among_ours_is_the_inventorys_and_only_gateways_have_others() -> None:
+    added = {"domain": "b.example", "level": "encrypted"}
+    own = {**SOUND, "between": "none", "policy": [added]}
+    assert tls.tls_policy(own, lab_site(), "mail", ["smtp1"], ["mail"]) == [
+        {"peer": "10.1.1.11", "direction": "both", "level": "none"}
+    ]
+    assert tls.tls_policy(own, lab_site(), "smtp1", ["smtp1"], ["mail"])[1:] == [added]
+
+
+def test_two_stores_are_peers_of_each_other_by_all_their_addresses() -> None:
+    site: dict[str, Any] = {
+        "zones": {"a": {"network": "10.0.0.0/24", "network6": "2001:db8::/64", "level": 100}},
+        "hosts": {
+            name: {"interfaces": {"a": {"address": f"10.0.0.{number}", "address6": f"2001:db8::{number}"}}}
+            for number, name in enumerate(("m1", "m2"), 1)
+        },
+        "domain": "a.example",
+    }
+    found = tls.tls_policy({"certificates": {"m1": BOTH, "m2": BOTH}}, site, "m1", [], ["m1", "m2"])
+    assert [(row["peer"], row["name"]) for row in found] == [("10.0.0.2", "m2.a.example"), ("2001:db8::2", "m2.a.example")]
+
+
+def test_a_certificate_is_a_text_or_a_path() -> None:
+    assert tls.tls_path(BOTH, "/x.pem") == tls.tls_path("", "/x.pem") == "/x.pem"
+    assert tls.tls_path("/etc/acme/mail.pem", "/x.pem") == "/etc/acme/mail.pem"
+    assert tls.tls_text(f"\n{BOTH}\n") == BOTH
+    assert tls.tls_text("/etc/acme/mail.pem") == tls.tls_text("") == tls.tls_text(None) == ""
+
+
+def test_sound_certificates_are_not_refused_and_none_are_none() -> None:
+    assert tls.tls_errors(SOUND, ["smtp1"], ["mail"]) == tls.tls_errors({}, ["smtp1"], ["mail"]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"authorities": CERTIFICATE}, "unknown key authorities"),
+        ({"certificates": {}}, "must have a certificate for each of smtp1, mail"),
+        ({"certificates": {"smtp1": BOTH}}, "lacks mail"),
+        ({"certificates": {**SOUND["certificates"], "dns1": BOTH}}, "site_tls.certificates.dns1: allowed are"),
+        ({"certificates": {**SOUND["certificates"], "smtp1": CERTIFICATE}}, "must be the text of a key and its certificate"),
+        ({"authority": ""}, "site_tls.authority must be the text"),
+        ({"authority": BOTH}, "holds a private key"),
+        ({"between": "often"}, "site_tls.between is 'often'"),
+    ],
+)
+def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
+    (error,) = tls.tls_errors({**SOUND, **change}, ["smtp1"], ["mail"])
+    assert said in error
+
+
+def test_all_programs_take_the_same_ciphers() -> None:
+    """Each role is by itself, so the list is in both."""
+    roles = {name: load(ROOT / f"roles/{name}/vars/main.yml")[f"__{name}_ciphers"] for name in ("pop3", "sendmail")}
+    assert roles["pop3"] == roles["sendmail"]
