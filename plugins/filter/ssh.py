@@ -54,16 +54,18 @@ def ssh_host_keys(
 ) -> list[dict[str, Any]]:
     """Entries for `ssh_known_hosts` from the facts of hosts: all names of each with its ed25519 key.
 
-    `names` gives further names and addresses by host. Hosts whose key is not known (yet) are left out.
+    `names` gives further names and addresses by host. Hosts whose key is not known (yet) are left out; in check mode the role says
+    what stands for the key of one that would have been installed.
     """
     entries = []
     for host in hosts:
         facts = hostvars[host].get("ansible_facts", {}) if host in hostvars else {}
         key = facts.get("ssh_host_key_ed25519_public")
-        if key:
-            kind = facts.get("ssh_host_key_ed25519_public_keytype", "ssh-ed25519")
+        kind = facts.get("ssh_host_key_ed25519_public_keytype", "ssh-ed25519")
+        line = f"{kind} {key}" if key else hostvars[host].get("ssh_host_key_to_come") if host in hostvars else None
+        if line:
             all_names = dict.fromkeys([host, *(str(n) for n in (names or {}).get(host, []))])
-            entries.append({"names": list(all_names), "key": f"{kind} {key}"})
+            entries.append({"names": list(all_names), "key": str(line)})
     return entries
 
 

@@ -74,6 +74,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import owners
 
 ROOT = "@ROOT@"
 SERIAL = "@SERIAL@"
@@ -176,7 +177,9 @@ def main() -> None:
     try:
         gid = grp.getgrnam(module.params["group"]).gr_gid
     except KeyError:
-        module.fail_json(msg=f"There is no group {module.params['group']!r} on this host")
+        if not module.check_mode:
+            module.fail_json(msg=f"There is no group {module.params['group']!r} on this host")
+        gid = -1  # its package would have made it
 
     now = int(time.time())
     old = {path: read(os.path.join(dest, path)) for path in module.params["files"]}
@@ -189,7 +192,17 @@ def main() -> None:
     loose += [path for path in places if not as_wanted(os.path.join(dest, path), gid, DIRECTORY_MODE)]
     changed = sorted({*differ, *loose, *extra})
 
-    if differ or extra:
+    diff = [{"before": old[p] or "", "after": final[p], "before_header": p, "after_header": p} for p in differ]
+    diff += [
+        {"before": read(os.path.join(dest, p)) or "", "after": "", "before_header": p, "after_header": "(removed)"}
+        for p in extra
+    ]
+    for path in (path for path in changed if path in loose):
+        wanted = owners.words("root", module.params["group"], DIRECTORY_MODE if path in places else FILE_MODE)
+        diff.append(owners.difference(os.path.join(dest, path), wanted))
+
+    checkable = not module.check_mode or module.get_bin_path(module.params["validate"][0])
+    if (differ or extra) and checkable:
         # In check mode as well: a plan that will not pass is worth knowing before it is carried out.
         check(module, dest, files, now)
     if changed and not module.check_mode:
@@ -208,11 +221,6 @@ def main() -> None:
         for path in extra:
             os.unlink(os.path.join(dest, path))
 
-    diff = [{"before": old[p] or "", "after": final[p], "before_header": p, "after_header": p} for p in differ]
-    diff += [
-        {"before": read(os.path.join(dest, p)) or "", "after": "", "before_header": p, "after_header": "(removed)"}
-        for p in extra
-    ]
     module.exit_json(changed=bool(changed), paths=changed, diff=diff)
 
 

@@ -106,6 +106,7 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils import statoverride
+from ansible_collections.widgets.mail.plugins.module_utils.owners import group_name, user_name
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 
 OCTAL = re.compile(r"^0[0-7]{3,4}$")
@@ -145,22 +146,6 @@ def check_table(entries: list[dict[str, Any]]) -> list[str]:
         if entry.get("statoverride") and not (entry.get("owner") and entry.get("group") and OCTAL.match(mode or "")):
             errors.append(f"{path}: statoverride needs owner, group and an octal mode")
     return errors
-
-
-def user_name(uid: int) -> str:
-    """Name of a user, or its number as dpkg writes it."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
-
-
-def group_name(gid: int) -> str:
-    """Name of a group, or its number as dpkg writes it."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"#{gid}"
 
 
 def user_id(name: str | None) -> int | None:

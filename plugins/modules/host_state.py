@@ -13,7 +13,12 @@ description:
   - Roles skip what is there already. On an unchanged host this one reading stands for a dozen tasks.
   - Register its result. A fact would do as well, but would outlive the run where facts are cached.
 author: The widgets.mail developers (@widgets)
-options: {}
+options:
+  coming:
+    description: Packages that count as installed, whether they are or not; for check mode, which has only foretold them.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -95,11 +100,15 @@ def users(shadow: dict[str, str]) -> dict[str, dict[str, str]]:
 
 def main() -> None:
     """Read all of it."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"coming": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
+    )
     _status, listing, _err = module.run_command(
         ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"], check_rc=True
     )
     packages, leftovers = sort_out(listing)
+    packages = sorted({*packages, *module.params["coming"]})
+    leftovers = [name for name in leftovers if name not in packages]
     try:
         with open(SHADOW, encoding="utf-8") as file:
             shadow = passwords(file.read())

@@ -129,6 +129,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import owners
 
 SOURCE_MODE = 0o444
 MAP_MODE = 0o640
@@ -205,6 +206,9 @@ class Configuration:
         self.certificates: list[dict[str, Any]] = module.params["certificates"]
         self.staging = ""
         self.gid = -1
+        # Check mode on a host whose packages are only foretold: nothing can be compiled, but what would be installed is known.
+        tools = [os.path.exists(self.program("sendmail")), self.module.get_bin_path("m4")]
+        self.bare = module.check_mode and not all(tools)
 
     def program(self, name: str) -> str:
         return os.path.join(self.module.params["programs"], name)
@@ -242,6 +246,8 @@ class Configuration:
             self.write(name, with_settings(read(os.path.join(self.live, name)) or "", lines), SHARED_MODE, 0)
         for name, text in self.sources.items():
             source = self.write(name, text, SOURCE_MODE, 0)
+            if self.bare:
+                continue
             compiled = reproducible(self.run(name, ["m4", source]))
             target = name.removesuffix(".mc") + ".cf"
             self.write(target, compiled, SOURCE_MODE, 0)
@@ -252,6 +258,11 @@ class Configuration:
                     f"{name}: the compiled {target} lacks {'; '.join(repr(line) for line in missing)}: "
                     "a define() in the source is misspelt or came too late"
                 )
+        texts = self.maps | ({"aliases": self.aliases} if self.aliases is not None else {})
+        if self.bare:
+            for name, text in texts.items():
+                self.write(name, text, MAP_MODE, self.gid)
+            return
         checker = os.path.join(self.staging, "check-" + sorted(self.compiled())[0])
         for name, text in self.maps.items():
             self.build_map(name, text, checker)
@@ -432,9 +443,22 @@ class Configuration:
             return True
         if not stat.S_ISREG(found.st_mode) or (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) != (mode, 0, gid):
             return True
+        if self.bare and not os.path.exists(staged):
+            source = self.source_of(name)
+            return self.differs(source, *next(rest for known, *rest in self.wanted() if known == source))
         if name.endswith(".db"):
             return self.database_dump(live) != self.database_dump(staged)
         return read(live) != read(staged)
+
+    @staticmethod
+    def source_of(name: str) -> str:
+        """What a compiled file or a database is made of."""
+        return name.removesuffix(".db") if name.endswith(".db") else name.removesuffix(".cf") + ".mc"
+
+    def shown(self, name: str) -> str:
+        """What a file will hold, for the diff."""
+        text = read(os.path.join(self.staging, name))
+        return f"(compiled from {self.source_of(name)})\n" if text is None else text
 
     # -- installation
 
@@ -460,16 +484,18 @@ class Configuration:
         try:
             self.gid = grp.getgrnam(params["group"]).gr_gid
         except KeyError:
-            self.module.fail_json(msg=f"group is {params['group']!r}: there is no such group; the role smmsp makes it.")
+            if not self.module.check_mode:
+                self.module.fail_json(msg=f"group is {params['group']!r}: there is no such group; the role smmsp makes it.")
         make_directory = not os.path.isdir(self.live)
         if make_directory and not self.module.check_mode:
             os.makedirs(self.live, mode=0o755)
         self.stage()
         try:
             self.build()
-            self.check()
-            self.check_programs()
-            self.check_certificates()
+            if not self.bare:
+                self.check()
+                self.check_programs()
+                self.check_certificates()
             stale = self.stale_certificates()
             wrong, surplus = self.links()
             replaced = [entry for entry in self.wanted() if self.differs(*entry)]
@@ -480,7 +506,7 @@ class Configuration:
                     "before_header": os.path.join(self.live, name),
                     "after_header": os.path.join(self.live, name),
                     "before": read(os.path.join(self.live, name)) or "",
-                    "after": read(os.path.join(self.staging, name)) or "",
+                    "after": self.shown(name),
                 }
                 for name in changed
                 if not name.endswith(".db")
@@ -493,6 +519,12 @@ class Configuration:
                 {"before_header": path, "after_header": path, "before": fingerprint(read(path)), "after": fingerprint(text)}
                 for path, text in stale.items()
             ]
+            for name, mode, gid in replaced:
+                path, wanted = os.path.join(self.live, name), owners.words("root", params["group"] if gid else "root", mode)
+                if name.endswith(".db"):
+                    diff.append(owners.difference(path, f"{wanted}, built from {self.source_of(name)}"))
+                elif owners.described(path) != wanted:
+                    diff.append(owners.difference(path, wanted))
             if not self.module.check_mode:
                 self.install_certificates(stale)
                 if wrong or surplus:

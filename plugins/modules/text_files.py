@@ -124,7 +124,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import rollback
+from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback
 
 MODE = re.compile(r"^0[0-7]{3,4}$")
 
@@ -139,7 +139,7 @@ def describe(path: str) -> tuple[str | None, str]:
             text = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None, "absent"
-    return text, f"{state.st_uid}:{state.st_gid} {stat.S_IMODE(state.st_mode):04o}"
+    return text, owners.described(path)
 
 
 def describe_directory(module: AnsibleModule, path: str) -> str:
@@ -150,7 +150,7 @@ def describe_directory(module: AnsibleModule, path: str) -> str:
         return "absent"
     if not stat.S_ISDIR(state.st_mode):
         module.fail_json(msg=f"{path}: is no directory")
-    return f"{state.st_uid}:{state.st_gid} {stat.S_IMODE(state.st_mode):04o}"
+    return owners.described(path)
 
 
 def numbers(module: AnsibleModule, want: dict[str, Any]) -> tuple[int, int]:
@@ -212,24 +212,27 @@ def main() -> None:
     diffs = []
     for want in module.params["directories"]:
         uid, gid = numbers(module, want)
-        have, wanted = describe_directory(module, want["path"]), f"{uid}:{gid} {int(want['mode'], 8):04o}"
+        have, wanted = (
+            describe_directory(module, want["path"]),
+            owners.words(want["owner"], want["group"], int(want["mode"], 8)),
+        )
         if have != wanted:
             held.append((want, uid, gid))
-            diffs.append({"before": f"{want['path']} {have}\n", "after": f"{want['path']} {wanted}\n"})
+            diffs.append(owners.difference(want["path"], wanted))
     for want in module.params["files"]:
         path = want["path"]
         if os.path.isdir(path):
             module.fail_json(msg=f"{path}: is a directory")
         uid, gid = numbers(module, want)
         text, have = describe(path)
-        wanted = f"{uid}:{gid} {int(want['mode'], 8):04o}"
+        wanted = owners.words(want["owner"], want["group"], int(want["mode"], 8))
         if text == want["content"] and have == wanted:
             continue
         todo.append((want, uid, gid))
         if text != want["content"]:
             diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
-            diffs.append({"before": f"{path} {have}\n", "after": f"{path} {wanted}\n"})
+            diffs.append(owners.difference(path, wanted))
     gone = [path for path in module.params["absent"] if os.path.lexists(path)]
     for path in gone:
         if os.path.isdir(path) and not os.path.islink(path):

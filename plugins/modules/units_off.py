@@ -10,7 +10,7 @@ short_description: Stop and mask a list of systemd units, those that exist
 version_added: 0.1.0
 description:
   - Reads the state of all units in one call, then stops and masks in one call those that exist and are not masked yet.
-  - Units that do not exist are left out, so that the list may name what some hosts have and others have not.
+  - Units that do not exist are left out, so that the list may name what some hosts have and others have not, unless O(unknown).
 author: The widgets.mail developers (@widgets)
 options:
   names:
@@ -18,6 +18,10 @@ options:
     type: list
     elements: str
     required: true
+  unknown:
+    description: Mask units that do not exist as well, for a package that may bring them at some time.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -63,12 +67,12 @@ def parse_show(text: str) -> list[dict[str, str]]:
     ]
 
 
-def sort_out(names: list[str], blocks: list[dict[str, str]]) -> tuple[dict[str, str], list[str]]:
-    """Units to stop and mask with their state, and units that do not exist."""
+def sort_out(names: list[str], blocks: list[dict[str, str]], unknown: bool = False) -> tuple[dict[str, str], list[str]]:
+    """Units to stop and mask with their state, and units that do not exist and may be left alone."""
     todo, absent = {}, []
     for name, state in zip(names, blocks, strict=True):
         load, active, file = (state.get(key, "") for key in ("LoadState", "ActiveState", "UnitFileState"))
-        if load == "not-found" and active in QUIET:
+        if load == "not-found" and active in QUIET and not unknown:
             absent.append(name)
         elif load != "masked" or active not in QUIET:
             todo[name] = f"{file or load}, {active}"
@@ -78,7 +82,11 @@ def sort_out(names: list[str], blocks: list[dict[str, str]]) -> tuple[dict[str, 
 def main() -> None:
     """Read once, act once."""
     module = AnsibleModule(
-        argument_spec={"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "unknown": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
     names = list(dict.fromkeys(module.params["names"]))
     wrong = [name for name in names if not NAME.match(name)]
@@ -89,7 +97,7 @@ def main() -> None:
     if names:
         show = ["systemctl", "show", "--property=LoadState,ActiveState,UnitFileState", "--", *names]
         _rc, out, _err = module.run_command(show, check_rc=True)
-        todo, absent = sort_out(names, parse_show(out))
+        todo, absent = sort_out(names, parse_show(out), module.params["unknown"])
     if todo and not module.check_mode:
         module.run_command(["systemctl", "mask", "--now", "--", *todo], check_rc=True)
     module.exit_json(

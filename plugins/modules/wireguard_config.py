@@ -136,6 +136,8 @@ class Config:
                 return "", ""
             private = self.wg("wg", "genkey").strip()
             write(f"{self.base}.key", private + "\n")
+        if self.module.check_mode and not self.module.get_bin_path("wg"):
+            return private, (read(f"{self.base}.pub") or "").strip()  # its package would have come back
         public = self.wg("wg", "pubkey", data=private + "\n").strip()
         if read(f"{self.base}.pub") != public + "\n":
             self.changed = True

@@ -10,7 +10,6 @@ import ipaddress
 import json
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from typing import Any
 import yaml
 
 from tests import pages
-from tests.site import lab, recap
+from tests.check import truth
+from tests.site import recap
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/README.md"))
@@ -99,16 +99,17 @@ def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Story:
-    """What the four runs said that they would change and did change, and what the host says then."""
+    """What the four runs said that they would change and did change, what was there before, and what the host says then."""
 
-    foreseen: set[tuple[str, str]]
-    made: set[tuple[str, str]]
-    again: set[tuple[str, str]]
-    foreseen_again: set[tuple[str, str]]
+    packages: set[str]
+    foreseen: recap.Run
+    made: recap.Run
+    again: recap.Run
+    foreseen_again: recap.Run
     says: str
 
 
-def run(shown: Example, place: Path, more: Sequence[str] = ()) -> set[tuple[str, str]]:
+def run(shown: Example, place: Path, *more: str) -> recap.Run:
     """Run a README's playbook; what changed, or would change."""
     inventory = place / "inventory.json"
     reached = {**LAB, "ansible_host": f"{PREFIX}-{shown.role}"}
@@ -117,12 +118,12 @@ def run(shown: Example, place: Path, more: Sequence[str] = ()) -> set[tuple[str,
     playbook.write_text(shown.playbook)
     vault = place / "vault.json"
     vault.write_text(json.dumps(VAULT))
-    return recap.changed(lab.ansible("ansible-playbook", "-i", str(inventory), str(playbook), "-e", f"@{vault}", *more).stdout)
+    return recap.play(str(playbook), "-e", f"@{vault}", "--diff", *more, inventory=inventory)
 
 
-def said(shown: Example) -> str:
-    """What the host answers to the README's commands."""
-    argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"{{ {shown.script} }} 2>&1"]
+def said(shown: Example, script: str) -> str:
+    """What a script says on the host."""
+    argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"{{ {script} }} 2>&1"]
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
@@ -130,9 +131,10 @@ def story(shown: Example, place: Path) -> Story:
     """A bare host: check, run, run again, check."""
     place.mkdir(parents=True)
     return Story(
-        foreseen=run(shown, place, ["--check", "--diff"]),
+        packages=set(said(shown, truth.PACKAGES).split()),
+        foreseen=run(shown, place, "--check"),
         made=run(shown, place),
         again=run(shown, place),
-        foreseen_again=run(shown, place, ["--check", "--diff"]),
-        says=said(shown),
+        foreseen_again=run(shown, place, "--check"),
+        says=said(shown, shown.script),
     )

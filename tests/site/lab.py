@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import testinfra
 import yaml
 from ansible_collections.widgets.mail.plugins.filter import idn, policy
@@ -29,13 +30,18 @@ REMOTE_LOGS = "/var/log/remote"
 NOBODY = "nobody"
 
 
-def ansible(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run one of this environment's Ansible programs from the root, with the project's own settings (molecule has others)."""
-    settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+def ansible(
+    *argv: str, check: bool = True, settings: Mapping[str, str] | None = None, tree: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run one of this environment's Ansible programs from the root, with the project's own settings (molecule has others).
+
+    `settings`: more variables of its environment; `tree`: the root of another working tree, whose roles and settings count then.
+    """
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     done = subprocess.run(
         [str(Path(sys.executable).with_name(argv[0])), *argv[1:]],
-        cwd=ROOT,
-        env={**settings, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        cwd=tree,
+        env={**clean, "ANSIBLE_CONFIG": str(tree / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **(settings or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -254,6 +260,40 @@ def missing() -> list[str]:
     names = {Machine(name).container for name in group("all")}
     argv = ["docker", "ps", "--format", "{{.Names}}"]
     return sorted(names - set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()))
+
+
+def relay(start: Machine) -> str:
+    """For ssh's ProxyCommand: a way out of another host's container, which stands for sitting there."""
+    return f"docker exec -i {start.container} bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'"
+
+
+def ssh_config(home: Path, key: Path, known_hosts: str, start: Machine, first: str = "*") -> Path:
+    """An operator's file for ssh: the key, the host keys that are known, and the host where the way to `first` begins."""
+    (home / "known_hosts").write_text(known_hosts)
+    lines = [
+        f"Host {first}",
+        f"  ProxyCommand {relay(start)}",
+        "Host *",
+        f"  IdentityFile {key}",
+        "  IdentitiesOnly yes",
+        f"  UserKnownHostsFile {home}/known_hosts",
+        "  StrictHostKeyChecking yes",
+        "  BatchMode yes",
+        "  ConnectTimeout 20",
+    ]
+    (home / "config").write_text("\n".join(lines) + "\n")
+    return home / "config"
+
+
+def ssh(config: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run ssh as an operator with such a file."""
+    return subprocess.run(["ssh", "-F", str(config), *argv], capture_output=True, text=True, check=False, timeout=90)
+
+
+def required(made_by: str) -> None:
+    """Stop at once where a host of the lab is missing: a hundred failures would say less."""
+    if gone := missing():
+        pytest.exit(f"The lab does not run: {', '.join(gone)} missing. `{made_by}` makes it.", 1)
 
 
 @dataclass(frozen=True)

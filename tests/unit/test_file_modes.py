@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.widgets.mail.plugins.module_utils import statoverride
+from ansible_collections.widgets.mail.plugins.module_utils import owners, statoverride
 from ansible_collections.widgets.mail.plugins.modules import file_modes
 
 
@@ -30,7 +30,7 @@ def mode(path: Path) -> int:
 def me(tmp_path: Path) -> dict[str, str]:
     """Names of the user and group that run the tests."""
     made = tmp_path.stat()
-    return {"owner": file_modes.user_name(made.st_uid), "group": file_modes.group_name(made.st_gid)}
+    return {"owner": owners.user_name(made.st_uid), "group": owners.group_name(made.st_gid)}
 
 
 def test_what_differs_is_put_right_and_then_nothing_is_left_to_do(capsys: Any, tmp_path: Path, me: dict[str, str]) -> None:
@@ -83,8 +83,8 @@ def test_directories_are_made_parents_in_the_same_table_first(capsys: Any, tmp_p
         {"path": str(tmp_path / "c"), "mode": "0700", "state": "directory", "missing_ok": True},
     ]
     for entry in table:
-        entry |= {"owner": file_modes.user_name(tmp_path.stat().st_uid)}
-        entry |= {"group": file_modes.group_name(tmp_path.stat().st_gid)}
+        entry |= {"owner": owners.user_name(tmp_path.stat().st_uid)}
+        entry |= {"group": owners.group_name(tmp_path.stat().st_gid)}
     answer = run(capsys, table)
     assert [change["before"] for change in answer["changes"]] == [None, None]
     assert (mode(tmp_path / "a"), mode(tmp_path / "a/b")) == (0o750, 0o700)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.filter import hardening
+from ansible_collections.widgets.mail.plugins.module_utils import owners
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 from ansible_collections.widgets.mail.plugins.modules import file_modes, setid_files, text_files, units_off
 
@@ -127,7 +128,7 @@ UnitFileState=static
 
 def test_small_files_are_written_whole_and_once(capsys: Any, tmp_path: Path) -> None:
     state = tmp_path.stat()
-    me = {"owner": file_modes.user_name(state.st_uid), "group": file_modes.group_name(state.st_gid)}
+    me = {"owner": owners.user_name(state.st_uid), "group": owners.group_name(state.st_gid)}
     (tmp_path / "issue").write_text("Debian\n")
     files = [
         {"path": str(tmp_path / "issue"), "content": "Keep out.\n", **me},

@@ -69,6 +69,11 @@ def test_known_hosts_from_facts() -> None:
     ]
 
 
+def test_a_host_key_that_check_mode_has_foretold_stands_in() -> None:
+    hostvars = {"new": {"ansible_facts": {}, "ssh_host_key_to_come": "ssh-ed25519 AAAA made-by-the-run-itself"}}
+    assert ssh.ssh_host_keys(hostvars, ["new"]) == [{"names": ["new"], "key": "ssh-ed25519 AAAA made-by-the-run-itself"}]
+
+
 def test_what_is_no_public_key() -> None:
     good = [KEY, 'from="10.1.0.24",no-pty ssh-rsa AAAAB3 ops', "ssh-ed25519 AAAAC3Nz"]
     bad = ["-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-dss AAAA x", "ssh-ed25519", f"{KEY}\n{KEY}", ""]

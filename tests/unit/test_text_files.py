@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.widgets.mail.plugins.modules import file_modes, text_files
+from ansible_collections.widgets.mail.plugins.module_utils import owners
+from ansible_collections.widgets.mail.plugins.modules import text_files
 
 
 @pytest.fixture
 def row(tmp_path: Path) -> dict[str, str]:
     """A file that whoever runs the tests may own."""
     made = tmp_path.stat()
-    return {"owner": file_modes.user_name(made.st_uid), "group": file_modes.group_name(made.st_gid)}
+    return {"owner": owners.user_name(made.st_uid), "group": owners.group_name(made.st_gid)}
 
 
 def run(capsys: Any, files: list[dict[str, Any]], check: bool = False, **more: Any) -> dict[str, Any]:
