@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill bench
+.PHONY: help site up test lint unit molecule other test-roles test-acme test-check image conformance docs sanity changelog mutants drill bench
 .PHONY: audit destroy
 
 help:  ## list these commands
@@ -31,6 +31,9 @@ other:  ## the fourth: the other Debian release through converge, idempotence an
 
 test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
 	@$(LAB) test acme
+
+test-check:  ## check mode against what is then done, on bare, converged and drifted hosts; each role's tag alone
+	@$(LAB) test check
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image

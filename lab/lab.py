@@ -95,8 +95,8 @@ def image(arguments: argparse.Namespace) -> int:
 # The parts of `make test`: the last one takes the release that was not asked for through converge, idempotence and mail.
 PARTS = ["lint", "unit", "molecule", "other"]
 # Other inventories' labs, each a scenario of molecule of that name, and each role by itself on a plain host: only where asked for.
-SCENARIOS = ["other", "acme"]
-MORE_PARTS = ["acme", "roles"]
+SCENARIOS = ["other", "acme", "check"]
+MORE_PARTS = ["acme", "check", "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 
 
