@@ -2,8 +2,13 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
+<<<<<<< HEAD
 .PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill bench
 .PHONY: audit bench-converge destroy
+=======
+.PHONY: help site up test lint unit molecule other test-roles test-acme test-check image conformance docs sanity changelog mutants drill bench
+.PHONY: audit destroy
+>>>>>>> 771b48452add7f587acaf9d4011b65835c59e1c9
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -31,6 +36,9 @@ other:  ## what CI runs after it: the other Debian release through converge, ide
 
 test-acme:  ## another company in containers: two gateways, two stores, IPv6 (inventories/acme)
 	@$(LAB) test acme
+
+test-check:  ## check mode against what is then done, on bare, converged and drifted hosts; each role's tag alone
+	@$(LAB) test check
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image

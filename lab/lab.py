@@ -94,9 +94,9 @@ def image(arguments: argparse.Namespace) -> int:
 
 # The parts of `make test`.
 PARTS = ["lint", "unit", "molecule"]
-# Only where asked for: two more scenarios of molecule (the release that was not asked for, through converge, idempotence, mail and
-# the short drill; another inventory's lab), and each role by itself on a plain host.
-SCENARIOS = ["other", "acme"]
+# Only where asked for: more scenarios of molecule (the release that was not asked for, through converge, idempotence, mail and the
+# short drill; another inventory's lab; what check mode foretells), and each role by itself on a plain host.
+SCENARIOS = ["other", "acme", "check"]
 MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 
