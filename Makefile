@@ -2,13 +2,8 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-<<<<<<< HEAD
-.PHONY: help site up test lint unit molecule other test-roles test-acme image conformance docs sanity changelog mutants drill bench
-.PHONY: audit bench-converge destroy
-=======
 .PHONY: help site up test lint unit molecule other test-roles test-acme test-check image conformance docs sanity changelog mutants drill bench
-.PHONY: audit destroy
->>>>>>> 771b48452add7f587acaf9d4011b65835c59e1c9
+.PHONY: audit bench-converge destroy
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile

@@ -217,9 +217,11 @@ def test_a_users_own_mail_is_looked_at_too_before_it_leaves(store: lab.Machine, 
 def away_unit(request: pytest.FixtureRequest, gateway: lab.Machine) -> Iterator[str]:
     """The filter, or the virus scanner behind it, stopped together with its socket; there again after the test."""
     units = [f"{request.param}.socket", f"{request.param}.service"]
-    gateway.run("systemctl", "stop", *units)
-    yield str(request.param)
-    gateway.run("systemctl", "start", *units)
+    try:
+        gateway.run("systemctl", "stop", *units)
+        yield str(request.param)
+    finally:
+        gateway.run("systemctl", "start", *units)
 
 
 @positive
