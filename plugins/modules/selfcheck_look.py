@@ -192,8 +192,8 @@ class Gateway:
 
     def connect(self) -> smtplib.SMTP:
         """A connection that has said who it is."""
-        session = smtplib.SMTP(timeout=self.seconds, local_hostname=self.helo)
-        session.connect(self.address, self.port)
+        # By name, or smtplib has none to tell the other side when TLS begins.
+        session = Named(self.address, self.name, self.port, local_hostname=self.helo, timeout=self.seconds)
         session.ehlo()
         return session
 
