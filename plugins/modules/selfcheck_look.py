@@ -35,6 +35,10 @@ options:
     description: An address that is none of the site's, which gateways are asked to relay to. Nothing is sent to it.
     type: str
     default: nobody@example.org
+  authority:
+    description: Certificates of authorities, PEM, that are trusted beside those of the machine.
+    type: str
+    default: ""
   port:
     description: Port of SMTP.
     type: int
@@ -233,6 +237,8 @@ class Gateway:
         """Whether the certificate is for the gateway's name and by an authority that this machine trusts."""
         context = ssl.create_default_context()
         try:
+            if self.module.params["authority"]:
+                context.load_verify_locations(cadata=self.module.params["authority"])
             session = Named(self.address, self.name, self.port, local_hostname=self.helo, timeout=self.seconds)
             session.ehlo()
             session.starttls(context=context)
@@ -287,6 +293,7 @@ def main() -> None:
             "gateways": {"type": "list", "elements": "dict", "required": True},
             "block_lists": {"type": "list", "elements": "str", "default": []},
             "foreign": {"type": "str", "default": "nobody@example.org"},
+            "authority": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 25},
             "seconds": {"type": "int", "default": 10},
         },

@@ -42,7 +42,7 @@ def test_the_lab_is_good_as_it_stands_and_what_it_lacks_is_told(tmp_path: Path) 
     assert first.status == 0, first.output
     assert first.lines("BAD") == []
     checks = {line.split()[0] for line in first.lines("good")}
-    assert {"MX", "A", "PTR", "SPF", "DKIM", "DMARC", "relay", "postmaster", "queue", "certificate"} <= checks
+    assert {"MX", "A", "PTR", "SPF", "DKIM", "DMARC", "relay", "postmaster", "TLS", "queue", "certificate"} <= checks
     assert len(first.lines("good")) + len(first.lines("not yet")) == len(first.rows)
     assert all(row["verdict"] in ("good", "absent") for row in first.rows)
     # Run again, it has no news.
