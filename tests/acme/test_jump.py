@@ -7,7 +7,6 @@ says, ProxyJump included.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,31 +24,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The operator's file for ssh: the key, the host keys that are known, and the desk as the place where it all starts."""
     home = tmp_path_factory.mktemp("operator")
     known = [f"{address(host)} {lab.Machine(host).sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}" for host in MANAGED]
-    (home / "known_hosts").write_text("".join(known))
-    relay = f"docker exec -i {lab.Machine(lab.DESK).container} bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'"
-    lines = [
-        f"Host {address(ADMIN)}",
-        f"  ProxyCommand {relay}",
-        "Host *",
-        f"  IdentityFile {KEY}",
-        "  IdentitiesOnly yes",
-        f"  UserKnownHostsFile {home}/known_hosts",
-        "  StrictHostKeyChecking yes",
-        "  BatchMode yes",
-        "  ConnectTimeout 20",
-    ]
-    (home / "config").write_text("\n".join(lines) + "\n")
-    yield home / "config"
+    yield lab.ssh_config(home, KEY, "".join(known), lab.Machine(lab.DESK), address(ADMIN))
 
 
 def address(host: str) -> str:
     """The address by which the management host knows another."""
     return lab.address(host, lab.zone(ADMIN))
-
-
-def ssh(config: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    """Run ssh as the operator."""
-    return subprocess.run(["ssh", "-F", str(config), *argv], capture_output=True, text=True, check=False, timeout=90)
 
 
 def test_ansible_reaches_every_host_through_the_management_host(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +55,14 @@ def test_without_the_management_host_there_is_no_way(config: Path, host: str, tm
     direct = tmp_path / "config"
     text = config.read_text().replace(f"Host {address(ADMIN)}\n", f"Host {address(host)}\n")
     direct.write_text(text.replace("ConnectTimeout 20", "ConnectTimeout 5"))
-    done = ssh(direct, f"root@{address(host)}", "hostname")
+    done = lab.ssh(direct, f"root@{address(host)}", "hostname")
     assert (done.returncode, done.stdout) == (255, "")
 
 
 @pytest.mark.parametrize(("host", "service"), [(lab.STORE, "smtp"), (lab.GATEWAY, "smtp"), (lab.STRANGER, "ssh")])
 def test_the_management_host_lets_through_to_ssh_servers_of_the_site_alone(config: Path, host: str, service: str) -> None:
     target = f"{lab.address(host)}:{lab.port(service)}"
-    done = ssh(config, "-W", target, f"root@{address(ADMIN)}")
+    done = lab.ssh(config, "-W", target, f"root@{address(ADMIN)}")
     assert done.returncode != 0
     assert "administratively prohibited" in done.stderr, done.stderr
 
@@ -90,6 +70,6 @@ def test_the_management_host_lets_through_to_ssh_servers_of_the_site_alone(confi
 def test_no_other_host_is_a_way_through(config: Path) -> None:
     first, second = lab.group("stores")
     jump = f"root@{address(ADMIN)}"
-    done = ssh(config, "-J", jump, "-W", f"{address(second)}:{lab.port('ssh')}", f"root@{address(first)}")
+    done = lab.ssh(config, "-J", jump, "-W", f"{address(second)}:{lab.port('ssh')}", f"root@{address(first)}")
     assert done.returncode != 0
     assert "administratively prohibited" in done.stderr, done.stderr

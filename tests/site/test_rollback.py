@@ -32,9 +32,7 @@ def over_ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     (home / "known_hosts").write_text(f"{address} {machine.sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}")
     machine.sh(f"cp -a {KEYS} /run/keys.before")
     machine.run("tee", "-a", KEYS, text=(home / "key.pub").read_text())
-    relay = (
-        f"docker exec -i {lab.Machine(lab.COLLECTOR).container} bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'"
-    )
+    relay = lab.relay(lab.Machine(lab.COLLECTOR))
     yield {
         "ansible_connection": "ssh",
         "ansible_host": address,
