@@ -11,7 +11,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import IO
 
 import engine
 import environment
@@ -125,7 +128,8 @@ def test(arguments: argparse.Namespace) -> int:
     parts = checks(arguments.parts or PARTS)
     names = [name for name, _ in parts]
     needs_lab = bool(NEED_LAB.intersection(names))
-    steps = Steps(len(parts) + (3 if needs_lab else 1))
+    apart = [part for part in parts if part[0] not in NEED_LAB]
+    steps = Steps(len(parts) - len(apart) + bool(apart) + (3 if needs_lab else 1))
     if needs_lab:
         of_part = {name: other_release() if name == "other" else release() for name in names if name in NEED_LAB}
         prepare(steps, *sorted(set(of_part.values())))
@@ -133,12 +137,19 @@ def test(arguments: argparse.Namespace) -> int:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
     failed = []
+
+    def told(bad: list[list[str]]) -> str:
+        failed.extend(bad)
+        return "failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed"
+
+    if apart:
+        with steps.step(", ".join(name for name, _ in apart)) as (note, result):
+            result.append(told(at_once([commands for _, commands in apart], note)))
     for name, commands in parts:
-        with steps.step(name) as (_, result):
-            release_of = {"LAB_RELEASE": other_release()} if name == "other" else {}
-            bad = [command for command in commands if not streamed(command, release_of)]
-            failed += bad
-            result.append("failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed")
+        if name in NEED_LAB:
+            with steps.step(name) as (_, result):
+                release_of = {"LAB_RELEASE": other_release()} if name == "other" else {}
+                result.append(told([command for command in commands if not streamed(command, release_of)]))
     steps.table("Where the time went")
     return 1 if failed else 0
 
@@ -222,14 +233,36 @@ def bench_converge(arguments: argparse.Namespace) -> int:
     return 0 if streamed(argv) else 1
 
 
-def streamed(command: list[str], more: dict[str, str] | None = None) -> bool:
-    """Run one check with its output on the terminal; whether it passed."""
-    print(f"$ {' '.join(command)}", flush=True)
+def streamed(command: list[str], more: dict[str, str] | None = None, output: IO[str] | None = None) -> bool:
+    """Run one check with its output on the terminal, or in a file; whether it passed."""
+    print(f"$ {' '.join(command)}", flush=True, file=output)
     try:
         argv = [str(VENV / "bin" / command[0]), *command[1:]]
-        return subprocess.run(argv, cwd=ROOT, env={**check_environment(), **(more or {})}, check=False).returncode == 0
+        env = {**check_environment(), **(more or {})}
+        return subprocess.run(argv, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode == 0
     except FileNotFoundError as error:
         raise LabError(f"{command[0]} is not in .venv; remove .venv and run this again.") from error
+
+
+def at_once(rows: list[list[list[str]]], note: Callable[[str], None]) -> list[list[str]]:
+    """Run several rows of checks side by side; what a row says is shown when it is through. Those that failed."""
+
+    def through(row: list[list[str]]) -> tuple[str, list[list[str]]]:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            bad = []
+            for command in row:
+                note(" ".join(command))
+                bad += [] if streamed(command, output=output) else [command]
+            output.seek(0)
+            return output.read(), bad
+
+    failed = []
+    with ThreadPoolExecutor(len(rows)) as pool:
+        for done in as_completed([pool.submit(through, row) for row in rows]):
+            text, bad = done.result()
+            print(text, end="", flush=True)
+            failed += bad
+    return failed
 
 
 def check_environment() -> dict[str, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mail
 import playbook
+import pytest
 
+import lab
 from tests.unit.inventory import lab_site
 
 RECAP = """
@@ -83,3 +85,16 @@ def test_a_run_that_ended_without_a_failed_task_shows_its_last_lines() -> None:
     assert playbook.failures(["ERROR! the playbook: x.yml could not be found"]) == [
         "ERROR! the playbook: x.yml could not be found"
     ]
+
+
+def test_of_checks_that_run_side_by_side_each_row_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, last = (
+        ["python", "-c", f"print({text!r}); raise SystemExit({code})"] for text, code in (("g", 0), ("b", 3), ("l", 0))
+    )
+    noted: list[str] = []
+    assert lab.at_once([[bad, last], [good]], noted.append) == [bad]
+    row = "".join(f"$ {' '.join(command)}\n{text}\n" for command, text in ((bad, "b"), (last, "l")))
+    shown = capsys.readouterr().out
+    assert row in shown
+    assert shown.replace(row, "") == f"$ {' '.join(good)}\ng\n"
+    assert len(noted) == 3
