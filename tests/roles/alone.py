@@ -36,7 +36,7 @@ VAULT = {
 LAB = {
     name: value
     for name, value in yaml.safe_load((ROOT / "inventories/lab/group_vars/all/lab.yml").read_text(encoding="utf-8")).items()
-    if name in ("lab_release", "lab_image", "ansible_connection", "ansible_host", "ansible_user")
+    if name in ("lab_release", "lab_image", "ansible_connection", "ansible_host")
 }
 
 
