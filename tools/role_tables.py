@@ -97,7 +97,7 @@ def reference() -> str:
         "# Reference: every variable of every role\n\n",
         "Made by `make docs` from the roles' `meta/argument_specs.yml`, which Ansible holds values against before anything changes;\n",
         "ids in square brackets are the paper's requirements (requirements.yml). How the inventory's `site_*` variables become these\n",
-        "is in `playbooks/vars/site.yml`; what each `site_*` variable means is in `inventories/lab/group_vars/all`.\n",
+        "is in `playbooks/group_vars/site.yml`; what each `site_*` variable means is in `inventories/lab/group_vars/all`.\n",
     ]
     for role in roles():
         for name, entry in specs(role).items():

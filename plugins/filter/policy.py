@@ -1,7 +1,7 @@
 """The flow table of an inventory, resolved: who may open what to whom, as addresses and ports.
 
 A *site* is a dict with the keys ``zones``, ``hosts``, ``services``, ``flows``, ``pat`` and ``domains``, each the
-inventory variable of the same name with ``site_`` before it (playbooks/vars/site.yml builds it). The functions here are
+inventory variable of the same name with ``site_`` before it (playbooks/group_vars/site.yml builds it). The functions here are
 pure; they expect a site for which `policy_errors` found nothing.
 
 Terms: a *level zone* is a zone with a security level, an interface of the firewall. The level zone of the lowest level is

@@ -54,7 +54,7 @@ def test_the_directories_above_the_mail_system_are_roots_and_nobody_elses_to_wri
 @cache
 def allowed() -> dict[str, dict[str, str]]:
     """Of each host, the set-id programs that its inventory lets keep their bits, each with the reason."""
-    wiring = lab.ROOT / "playbooks/vars/site.yml"
+    wiring = lab.ROOT / "playbooks/group_vars/site.yml"
     argv = ["ansible", "-i", str(lab.INVENTORY), "site", "-o", "-m", "debug", "-a", "var=hardening_setid_allowed"]
     out = {}
     for line in lab.ansible(*argv, "-e", f"@{wiring}").stdout.splitlines():

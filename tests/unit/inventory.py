@@ -21,7 +21,7 @@ def variables(inventory: str) -> dict[str, Any]:
 
 
 def site_of(inventory: str) -> dict[str, Any]:
-    """The site dict that playbooks/vars/site.yml builds."""
+    """The site dict that playbooks/group_vars/site.yml builds."""
     keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
     return {key: variables(inventory).get(f"site_{key}", {}) for key in keys}
 

@@ -16,7 +16,7 @@ IDN = "xn--acm-dma.example"
 
 @pytest.fixture
 def site() -> dict[str, Any]:
-    """The site as playbooks/vars/site.yml makes it: with A-labels."""
+    """The site as playbooks/group_vars/site.yml makes it: with A-labels."""
     found = copy.deepcopy(site_of("acme"))
     return {**found, "domain": idn.idn_domain(found["domain"]), "domains": idn.idn_domains(found["domains"])}
 

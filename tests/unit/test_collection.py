@@ -77,7 +77,7 @@ def test_every_playbook_of_the_collection_is_found_by_its_name(place: Path, name
     ansible(place, "ansible-playbook", f"widgets.mail.{name}", "-i", "inventory", "--syntax-check")
 
 
-@pytest.mark.parametrize("kind", ["module", "filter", "lookup"])
+@pytest.mark.parametrize("kind", ["module", "filter", "lookup", "callback"])
 def test_every_plugin_has_documentation(place: Path, kind: str) -> None:
     listed = ansible(place, "ansible-doc", "-t", kind, "--list", "widgets.mail").splitlines()
     names = [line.split()[0] for line in listed if line.startswith("widgets.mail.")]

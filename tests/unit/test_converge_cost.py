@@ -41,3 +41,10 @@ def test_no_host_goes_through_more_tasks_than_fit_into_a_minute() -> None:
     count = tasks_of_hosts(listing)
     assert len(count) >= 7, listing
     assert {host: tasks for host, tasks in count.items() if tasks > BUDGET} == {}
+
+
+def test_no_play_reads_a_file_of_variables_anew_for_each_task_of_each_host() -> None:
+    """As Ansible does with vars_files. group_vars beside the playbooks, and those of the inventory, are read once."""
+    names = re.findall(r"import_playbook: (\S+)", (ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    assert len(names) >= 7
+    assert [name for name in names if "vars_files" in (ROOT / "playbooks" / name).read_text(encoding="utf-8")] == []
