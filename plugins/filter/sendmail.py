@@ -234,11 +234,16 @@ def mail_domains(
     for entry in domains:
         homes = {
             entry["store"],
-            *(mail_home(user, domains) for user in users or [] if entry["name"] in _domains_of(user, domains)),
+            *(mail_home(user, domains) for user in _receiving(users or []) if entry["name"] in _domains_of(user, domains)),
         }
         here = host in homes
         out.append({"name": entry["name"]} if here else {"name": entry["name"], "next_hop": host_address(site, entry["store"])})
     return out
+
+
+def _receiving(users: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The users whose mail is taken: those that are not absent."""
+    return [user for user in users if user.get("state") != "absent"]
 
 
 def _domains_of(user: dict[str, Any], domains: list[dict[str, Any]]) -> list[str]:
@@ -273,7 +278,7 @@ def mail_routes(
     for domain in domains:
         name = domain["name"]
         goes_to = host if host in stores and name in here else domain["store"]
-        for user in users:
+        for user in _receiving(users):
             home = mail_home(user, domains)
             if name in _domains_of(user, domains) and home not in (goes_to, host):
                 out.append({"recipient": f"{user['name']}@{name}", "next_hop": host_address(site, home)})
@@ -285,7 +290,9 @@ def mail_aliases(
 ) -> dict[str, list[str]]:
     """Aliases as a store has them: users with their mailbox on another store by their address, so that their mail goes there."""
     away = {
-        user["name"]: f"{user['name']}@{_domains_of(user, domains)[0]}" for user in users if mail_home(user, domains) != host
+        user["name"]: f"{user['name']}@{_domains_of(user, domains)[0]}"
+        for user in _receiving(users)
+        if mail_home(user, domains) != host
     }
     return {name: [away.get(target, target) for target in targets] for name, targets in aliases.items()}
 
@@ -321,10 +328,13 @@ def mail_smart_host(site: Site, host: str, gateways: list[str], stores: list[str
 
 
 def mail_recipients(users: list[dict[str, Any]], aliases: dict[str, Any], domains: list[str]) -> list[str]:
-    """Every address that receives mail: users and aliases, in each domain (or in those that a user's ``domains`` names)."""
+    """Every address that receives mail: users and aliases, in each domain (or in those that a user's ``domains`` names).
+
+    Users that are absent receive none, so a gateway refuses it at the door.
+    """
     out = []
     for domain in domains:
-        names = [user["name"] for user in users if domain in user.get("domains", domains)]
+        names = [user["name"] for user in _receiving(users) if domain in user.get("domains", domains)]
         out += [f"{name}@{domain}" for name in sorted({*names, *aliases})]
     return out
 
@@ -358,6 +368,8 @@ def mail_errors(
         for domain in user.get("domains", []):
             if domain not in domains:
                 errors.append(f"{where}: domains names {domain}; allowed are {', '.join(sorted(domains))}.")
+    # Mail for a user who has left may go to somebody else, so an alias may have the name, and nothing leads there.
+    names = {str(user.get("name")) for user in _receiving(users)}
     for name, targets in aliases.items():
         where = f"site_aliases.{name}"
         if not LOCAL_PART.match(str(name)):

@@ -29,9 +29,11 @@ options:
         description: Number of the user, for one that does not exist yet. Without it the next free one.
         type: int
       state:
-        description: C(absent) locks the account and takes it off the list; uid and mailbox stay.
+        description:
+          - C(suspended) locks the account and leaves it on the list, so that its mail goes on arriving.
+          - C(absent) locks the account and takes it off the list; uid and mailbox stay.
         type: str
-        choices: [present, absent]
+        choices: [present, suspended, absent]
         default: present
   spool:
     description: Directory that holds the mailbox directories.
@@ -42,7 +44,7 @@ options:
     type: path
     default: /usr/sbin/nologin
   list:
-    description: File to write, a line in the form of passwd(5) for each account that is present.
+    description: File to write, a line in the form of passwd(5) for each account that is not absent.
     type: path
     required: true
   first_uid:
@@ -68,6 +70,8 @@ EXAMPLES = r"""
       - name: alice
         password: "{{ alice_hash }}"
       - name: bob
+        state: suspended
+      - name: carol
         state: absent
     spool: /var/mail
     list: /etc/dovecot/mailboxes
@@ -129,28 +133,30 @@ def steps(
     account: dict[str, Any], found: Found | None, shadow: Shadow | None, home: str, shell: str
 ) -> list[tuple[str, list[str]]]:
     """What is to be done for one account, in order: words, and the command (empty for the password, set by a pipe)."""
-    name = account["name"]
+    name, state = account["name"], account["state"]
     out: list[tuple[str, list[str]]] = []
-    if account["state"] == "absent":
-        if found and shadow:
-            if not shadow.password.startswith("!"):
-                out.append((f"{name}: lock", ["usermod", "--lock", name]))
-            if shadow.expires != LOCKED_SINCE:
-                out.append((f"{name}: expire", ["usermod", "--expiredate", LOCKED_SINCE, name]))
-        return out
     if found is None:
+        if state == "absent":
+            return out
         uid = ["--uid", str(account["uid"])] if account.get("uid") is not None else []
         options = ["--user-group", "--no-create-home", "--home-dir", home, "--shell", shell]
         out.append((f"{name}: make the account", ["useradd", *uid, *options, name]))
-    else:
+    elif state != "absent":
         if found.home != home:
             out.append((f"{name}: home {home}", ["usermod", "--home", home, name]))
         if found.shell != shell:
             out.append((f"{name}: shell {shell}", ["usermod", "--shell", shell, name]))
+    if state == "present":
         if shadow and shadow.expires:
             out.append((f"{name}: open again", ["usermod", "--expiredate", "", name]))
-    if shadow is None or shadow.password != account["password"]:
-        out.append((f"{name}: password", []))
+        if shadow is None or shadow.password != account["password"]:
+            out.append((f"{name}: password", []))
+        return out
+    # A new account has no password that fits, so there is nothing to lock.
+    if shadow and not shadow.password.startswith("!"):
+        out.append((f"{name}: lock", ["usermod", "--lock", name]))
+    if shadow is None or shadow.expires != LOCKED_SINCE:
+        out.append((f"{name}: expire", ["usermod", "--expiredate", LOCKED_SINCE, name]))
     return out
 
 
@@ -215,7 +221,7 @@ def main() -> None:
                     "name": {"type": "str", "required": True},
                     "password": {"type": "str", "no_log": True},
                     "uid": {"type": "int"},
-                    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                    "state": {"type": "str", "choices": ["present", "suspended", "absent"], "default": "present"},
                 },
                 "required_if": [("state", "present", ["password"])],
             },
@@ -254,8 +260,8 @@ def main() -> None:
     if secrets and not module.check_mode:
         module.run_command(["chpasswd", "--encrypted"], data="".join(secrets), binary_data=True, check_rc=True)
 
-    present = [account["name"] for account in accounts if account["state"] == "present"]
-    after = {name: lookup(name) for name in present}
+    with_mailbox = [account["name"] for account in accounts if account["state"] != "absent"]
+    after = {name: lookup(name) for name in with_mailbox}
     for name, found in after.items():
         if found is None or wrong_directory(home[name], found.uid, found.gid, 0o700):
             changes.append(f"{home[name]}: mailbox")

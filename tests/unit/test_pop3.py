@@ -13,6 +13,7 @@ HASH = "$6$rounds=20000$abcdefghijklmnop$" + "x" * 86
 HOME, SHELL = "/var/mail/alice", "/usr/sbin/nologin"
 ALICE = {"name": "alice", "state": "present", "password": HASH}
 GONE = {"name": "alice", "state": "absent"}
+ASLEEP = {"name": "alice", "state": "suspended"}
 THERE = Found(1000, 1000, HOME, SHELL)
 
 
@@ -36,8 +37,8 @@ def test_a_password_becomes_the_same_hash_each_time_and_is_not_handed_on() -> No
 
 
 def test_who_is_gone_needs_no_password() -> None:
-    assert pop3.pop3_accounts([GONE], "store") == [GONE]
-    assert pop3.pop3_errors([GONE], []) == []
+    assert pop3.pop3_accounts([GONE, ASLEEP], "store") == [GONE, ASLEEP]
+    assert pop3.pop3_errors([GONE], []) == pop3.pop3_errors([ASLEEP], []) == []
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,9 @@ def words(account: dict[str, Any], found: Found | None, shadow: Shadow | None) -
         (GONE, None, None, []),
         (GONE, THERE, Shadow(HASH, ""), ["alice: lock", "alice: expire"]),
         (GONE, THERE, Shadow(f"!{HASH}", "1"), []),
+        (ASLEEP, None, None, ["alice: make the account", "alice: expire"]),
+        (ASLEEP, THERE, Shadow(HASH, ""), ["alice: lock", "alice: expire"]),
+        (ASLEEP, THERE._replace(home="/home/alice"), Shadow(f"!{HASH}", "1"), [f"alice: home {HOME}"]),
     ],
 )
 def test_only_what_differs_is_done(

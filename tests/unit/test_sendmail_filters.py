@@ -45,6 +45,19 @@ def test_recipients_come_from_users_and_aliases_of_each_domain() -> None:
     ]
 
 
+def test_who_is_suspended_receives_and_who_is_absent_does_not() -> None:
+    users = [{"name": "s", "state": "suspended"}, {"name": "gone", "state": "absent"}]
+    assert sendmail.mail_recipients(users, {}, ["a.example"]) == ["s@a.example"]
+
+
+def test_an_alias_may_have_the_name_of_somebody_absent_and_not_lead_there() -> None:
+    users = [{"name": "gone", "state": "absent", "password": "x"}, {"name": "heir", "password": "x"}]
+    aliases = {"postmaster": ["heir"], "abuse": ["heir"]}
+    assert sendmail.mail_errors(users, {**aliases, "gone": ["heir"]}, ["a.example"]) == []
+    (error,) = sendmail.mail_errors(users, {**aliases, "all": ["heir", "gone"]}, ["a.example"])
+    assert error == "site_aliases.all: 'gone' is neither a user nor an alias nor an address."
+
+
 def test_the_gateways_access_map() -> None:
     text = sendmail.sendmail_access(
         ["10.1.0.25"], ["a.example"], ["alice@a.example"], "gw.a.example", client_rate=60, exempt=["10.1.0.25"]
