@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
+from tests.unit.inventory import ROOT
+
+TEXT = (
+    "{% for one in table.rows %}\n{{ one }} of {{ count }}\n{% endfor %}\n{% set rows = [] %}\n"
+    "{{ ansible_managed }} {{ far }}{{ near }}\n"
+)
+# The variables hold a value that says when it is copied. What each lookup says, whether it copied, and the variables afterwards.
+SCRIPT = """
+import json, sys
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader, lookup_loader
 from ansible.template import Templar, trust_as_template
 
-from tests.unit.inventory import ROOT
+class Single:
+    copied = 0
+    def __deepcopy__(self, memo):
+        Single.copied += 1
+        return self
 
-TEXT = "{% for one in table.rows %}\n{{ one }} of {{ count }}\n{% endfor %}\n{% set rows = [] %}\n{{ ansible_managed }} {{ far }}{{ near }}\n"
+init_plugin_loader()
+loader = DataLoader()
+out = {}
+for name in ("widgets.mail.template", "ansible.builtin.template"):
+    Single.copied = 0
+    variables = {
+        "table": {"rows": ["a", "b"]}, "count": 2, "far": trust_as_template("{{ table.rows | length }}"), "near": "-",
+        "single": Single(),
+    }
+    plugin = lookup_loader.get(name, loader=loader, templar=Templar(loader=loader, variables=variables))
+    said = plugin.run([sys.argv[1]], variables, template_vars={"near": "!"})
+    out[name] = {"said": said, "copied": Single.copied, "names": sorted(variables), "near": variables["near"]}
+print(json.dumps(out))
+"""
 
 
-@pytest.fixture
-def said(tmp_path: Path) -> Any:
-    """What a lookup makes of a template, and the variables afterwards."""
-    init_plugin_loader()
+def printed(script: str, *argv: str) -> str:
+    """What a script prints in an interpreter of its own, where Ansible finds its plugins as it does in a run."""
+    return subprocess.run([sys.executable, "-c", script, *argv], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_lookup_says_what_ansibles_own_says_and_copies_no_value(tmp_path: Path) -> None:
     (tmp_path / "x.j2").write_text(TEXT, encoding="utf-8")
-
-    def said(name: str) -> tuple[list[str], dict[str, Any]]:
-        variables = {
-            "table": {"rows": ["a", "b"]},
-            "count": 2,
-            "far": trust_as_template("{{ table.rows | length }}"),
-            "near": "-",
-        }
-        loader = DataLoader()
-        loader.set_basedir(str(tmp_path))
-        plugin = lookup_loader.get(name, loader=loader, templar=Templar(loader=loader, variables=variables))
-        return plugin.run([str(tmp_path / "x.j2")], variables, template_vars={"near": "!"}), variables
-
-    return said
-
-
-def test_the_lookup_says_what_ansibles_own_says(said: Any) -> None:
-    ours, variables = said("widgets.mail.template")
-    assert ours == said("ansible.builtin.template")[0]
-    assert ours[0].startswith("a of 2\nb of 2\n")
-    assert ours[0].endswith(" 2!\n")
-    assert (variables["count"], variables["near"], sorted(variables)) == (2, "-", ["count", "far", "near", "table"])
-
-
-def test_values_are_not_copied(tmp_path: Path) -> None:
-    class Single:
-        def __deepcopy__(self, memo: dict[int, Any]) -> None:
-            raise AssertionError("copied")
-
-    (tmp_path / "x.j2").write_text("plain", encoding="utf-8")
-    loader = DataLoader()
-    variables = {"single": Single()}
-
-    def said(name: str) -> Any:
-        plugin = lookup_loader.get(name, loader=loader, templar=Templar(loader=loader, variables=variables))
-        return plugin.run([str(tmp_path / "x.j2")], variables)
-
-    with pytest.raises(AssertionError, match="copied"):
-        said("ansible.builtin.template")
-    assert said("widgets.mail.template") == ["plain"]
+    found = json.loads(printed(SCRIPT, str(tmp_path / "x.j2")))
+    ours, theirs = found["widgets.mail.template"], found["ansible.builtin.template"]
+    assert ours["said"] == theirs["said"]
+    assert ours["said"][0].startswith("a of 2\nb of 2\n") and ours["said"][0].endswith(" 2!\n")
+    assert (ours["copied"], theirs["copied"]) == (0, 1)
+    assert (ours["near"], ours["names"]) == ("-", ["count", "far", "near", "single", "table"])
 
 
 def test_files_are_written_by_it_alone() -> None:
@@ -83,7 +76,7 @@ before = loaded()
 preload.CallbackModule().v2_playbook_on_start(None)
 print(before, *loaded())
 """
-    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    found = printed(script).split()
     assert found[0] == "[]"
     assert found[1:] == sorted(path.stem for path in (ROOT / "plugins/filter").glob("*.py"))
 
