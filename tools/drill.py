@@ -100,7 +100,7 @@ def main() -> int:
     for number, fault in enumerate(wanted, 1):
         print(f"[{number}/{len(wanted)}] {fault.name}: {fault.what} ...", flush=True)
         at = time.monotonic()
-        rows.append(drill.hold(fault))
+        rows.append(drill.tried(fault))
         print(f"        {rows[-1].sent} sent, {rows[-1].verdict}, {time.monotonic() - at:.0f} s", flush=True)
     seconds = time.monotonic() - begun
     print(f"\n{ledger.text_table(rows)}\n")

@@ -308,6 +308,15 @@ def hold(fault: Fault) -> ledger.Row:
         return row
 
 
+def tried(fault: Fault) -> ledger.Row:
+    """Hold the drill for one fault; where that breaks off, the row says why, and the faults after it have their turn."""
+    try:
+        return hold(fault)
+    except (DrillError, AssertionError, OSError, subprocess.SubprocessError) as problem:
+        said = " ".join(f"{type(problem).__name__}: {problem}".split())
+        return ledger.Row(fault.name, findings=[f"the drill broke off: {said[-800:]}"])
+
+
 def span(fault: Fault) -> str:
     """How long a fault lasts, in words."""
     return f"{fault.holds:.0f} s" if fault.holds else "as long as it takes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.site import drill as harness
 from tests.site.faults import FAULTS
 from tests.site.ledger import Row
 from tools import drill
@@ -37,6 +38,16 @@ def test_what_holds_for_a_while_is_undone_or_undoes_itself() -> None:
 )
 def test_faults_are_picked_by_name(short: bool, only: str, names: list[str]) -> None:
     assert [fault.name for fault in drill.picked(FAULTS, short, only)] == names
+
+
+def test_a_fault_that_breaks_off_has_a_row_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(fault: harness.Fault) -> Row:
+        raise harness.DrillError(f"mail:\n{fault.name} | cannot be made")
+
+    monkeypatch.setattr(harness, "hold", hold)
+    row = harness.tried(FAULTS[0])
+    assert not row.good
+    assert row.findings == [f"the drill broke off: DrillError: mail: {FAULTS[0].name} | cannot be made"]
 
 
 def test_the_page_has_a_row_a_fault_and_says_how_many_were_good() -> None:
