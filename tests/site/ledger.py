@@ -158,6 +158,7 @@ def text_table(rows: Sequence[Row]) -> str:
 
 
 def page_table(rows: Sequence[Row]) -> str:
-    """The table for a page."""
-    lines = [list(HEADS), ["---"] + ["---:"] * (len(HEADS) - 2) + ["---"], *map(cells, rows)]
+    """The table for a page. A finding may quote a command, with bars that are none of the table's."""
+    quoted = [[cell.replace("|", "\\|") for cell in cells(entry)] for entry in rows]
+    lines = [list(HEADS), ["---"] + ["---:"] * (len(HEADS) - 2) + ["---"], *quoted]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

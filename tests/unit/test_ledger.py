@@ -108,6 +108,12 @@ def test_tables_have_a_row_a_fault() -> None:
     assert all(line.count("|") == len(ledger.HEADS) + 1 for line in ledger.page_table(rows).splitlines())
 
 
+def test_a_bar_in_a_finding_is_none_of_the_pages_table() -> None:
+    entry = Row("cut", sent=1, delivered=1, drained=1.0, findings=["sh: ls | wc"])
+    line = ledger.page_table([entry]).splitlines()[-1]
+    assert line.endswith("| BAD: sh: ls \\| wc |")
+
+
 def test_a_letter_is_read_back_as_it_was_written_from_pop_and_from_a_mailbox_file() -> None:
     header, body = postman.letter("t1-in-7", 7, "a@b.example", "c@d.example")
     for text in (header + body, (header + body).replace(b"\r\n", b"\n")):
