@@ -36,9 +36,11 @@ def forget(*tests: str) -> str:
 REMEMBER = "nft delete table inet drill"
 INSIDE, DMZ = (lab.site()["zones"][zone]["network"] for zone in (lab.zone(lab.STORE), lab.zone(lab.GATEWAY)))
 CUT = forget(f"ip saddr {DMZ} ip daddr {INSIDE}", f"ip saddr {INSIDE} ip daddr {DMZ}")
-LINK = (
-    f"dev=$(ip -o -4 address show to {lab.address(lab.FIREWALL, lab.zone(lab.STORE))} | awk '{{print $2}}'); ip link set $dev "
-)
+# A link without carrier has no address that it could be found by: systemd-networkd takes it away. So its name is kept.
+LINK = "/run/drill-link"
+LINK_DOWN = f"""ip -o -4 address show to {lab.address(lab.FIREWALL, lab.zone(lab.STORE))} | awk '{{print $2}}' >{LINK}
+ip link set $(cat {LINK}) down"""
+LINK_UP = f"ip link set $(cat {LINK}) up; rm {LINK}"
 
 # -- a queue that runs full --------------------------------------------------------------------------------------------
 
@@ -355,7 +357,7 @@ FAULTS = [
         "dns-silent", "the name server does not answer", engine(NAMESERVER, "pause"), engine(NAMESERVER, "unpause"), holds=45
     ),
     Fault("cut", "packets between gateway and store are lost", on(FIREWALL, CUT), on(FIREWALL, REMEMBER), holds=100),
-    Fault("link-down", "the firewall's inside link is down", on(FIREWALL, LINK + "down"), on(FIREWALL, LINK + "up"), holds=30),
+    Fault("link-down", "the firewall's inside link is down", on(FIREWALL, LINK_DOWN), on(FIREWALL, LINK_UP), holds=30),
     Fault(
         "logs-down",
         "the management host is shut down",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.site import drill as harness
+from tests.site import faults
 from tests.site.faults import FAULTS
 from tests.site.ledger import Row
 from tools import drill
@@ -48,6 +49,11 @@ def test_a_fault_that_breaks_off_has_a_row_that_says_why(monkeypatch: pytest.Mon
     row = harness.tried(FAULTS[0])
     assert not row.good
     assert row.findings == [f"the drill broke off: DrillError: mail: {FAULTS[0].name} | cannot be made"]
+
+
+def test_a_link_that_is_down_is_found_again_though_it_has_no_address() -> None:
+    """systemd-networkd takes the addresses away from a link without carrier."""
+    assert "address" in faults.LINK_DOWN and "address" not in faults.LINK_UP
 
 
 def test_the_page_has_a_row_a_fault_and_says_how_many_were_good() -> None:
