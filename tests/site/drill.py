@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,9 @@ QUEUE = "/var/spool/mqueue"
 EVERY = 0.4
 ADDRESSES = range(180, 190)
 # Seconds of flow before a fault and after it, and how long all may take to arrive.
-BEFORE, AFTER, DRAINED = 4.0, 8.0, 300.0
+BEFORE, AFTER, DRAINED = 4.0, 5.0, 300.0
+# Seconds that a fault goes on once what it waits for is so.
+ONCE_SO = 15.0
 
 Step = Callable[[], Any]
 
@@ -134,10 +136,10 @@ class Flow:
         for box in self.boxes:
             self.arrivals += box.ask("read")
 
-    def flow(self, seconds: float) -> None:
-        """Let it flow for a while."""
+    def flow(self, seconds: float, until: Callable[[Flow], bool] = lambda _: False) -> None:
+        """Let it flow for a while, or until something is so."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not until(self):
             time.sleep(min(left, 1.0))
             self.look()
 
@@ -178,11 +180,11 @@ def book(word: str) -> str:
 
 
 @contextmanager
-def flowing(word: str, pause: float = 0.0) -> Iterator[Flow]:
+def flowing(word: str, pause: float = 0.0, every: float = EVERY) -> Iterator[Flow]:
     """Mail from both sides, and somebody at each mailbox. Nothing of it is left afterwards."""
     port = lab.port("smtp")
     users = lab.users()
-    common = {"word": word, "port": port, "every": EVERY, "path": book(word)}
+    common = {"word": word, "port": port, "every": every, "path": book(word)}
     foreign = f"/var/mail/{mailflow.FOREIGNER.split('@')[0]}"
     with ExitStack() as stack:
         sources = stack.enter_context(addresses(ADDRESSES))
@@ -241,8 +243,12 @@ class Fault:
     undo: Step | None = None
     holds: float = 0.0  # seconds
     short: bool = False  # part of the short drill
-    prepare: Step | None = None  # what has to be there before mail flows, and is taken away once all has arrived
+    # What has to be there before mail flows, and is taken away once all has arrived. Faults in a row that prepare the same share it.
+    prepare: Step | None = None
     restore: Step | None = None
+    until: Callable[[Flow], bool] | None = None  # what there is to wait for, where it does not always take all the time
+    every: float = EVERY  # seconds between two messages from each side
+    repeats: str = ""  # why a message may come twice; none may where nothing is said
     pause: float = 0.0  # seconds that some senders are silent amidst a text
     within: float | None = (
         None  # seconds that 95 of 100 messages may take that begin meanwhile, where nobody is to notice anything
@@ -271,20 +277,30 @@ def units() -> list[str]:
     return out
 
 
-def hold(fault: Fault) -> ledger.Row:
-    """Hold the drill for one fault."""
+def twice(fault: Fault, row: ledger.Row) -> list[str]:
+    """What came twice without a reason that the fault gives."""
+    return [f"{row.duplicated} duplicated, and nothing was cut"] if row.duplicated and not fault.repeats else []
+
+
+def hold(fault: Fault, prepared: bool = False, keep: bool = False) -> ledger.Row:
+    """Hold the drill for one fault.
+
+    prepared: the fault before has left what this one prepares; keep: so does this one, if it comes to its end.
+    """
     word = lab.token()
-    with ExitStack() as stack:
+    with ExitStack() as scene, ExitStack() as stack:
         if fault.restore:
-            stack.callback(fault.restore)
-        if fault.prepare:
+            scene.callback(fault.restore)
+        if fault.prepare and not prepared:
             fault.prepare()
-        flow = stack.enter_context(flowing(word, fault.pause))
+        flow = stack.enter_context(flowing(word, fault.pause, fault.every))
         flow.flow(BEFORE)
         begun = time.time()
         try:
             made = fault.make()
-            flow.flow(fault.holds)
+            flow.flow(fault.holds, fault.until or (lambda _: False))
+            if fault.until:
+                flow.flow(ONCE_SO)
         finally:
             held = time.time()
             if fault.undo:
@@ -303,20 +319,31 @@ def hold(fault: Fault) -> ledger.Row:
                 row.findings.append(
                     f"95 of 100 messages that began meanwhile took up to {late:.1f} s, more than {fault.within:.0f}"
                 )
+        row.findings += twice(fault, row)
         if fault.check:
             row.findings += fault.check(Held(flow, begun, made, row))
+        if keep:
+            scene.pop_all()
         return row
 
 
-def tried(fault: Fault) -> ledger.Row:
-    """Hold the drill for one fault; where that breaks off, the row says why, and the faults after it have their turn."""
-    try:
-        return hold(fault)
-    except (DrillError, AssertionError, OSError, subprocess.SubprocessError) as problem:
-        said = " ".join(f"{type(problem).__name__}: {problem}".split())
-        return ledger.Row(fault.name, findings=[f"the drill broke off: {said[-800:]}"])
+def series(faults: Sequence[Fault]) -> Iterator[ledger.Row]:
+    """Hold the drill for one fault after the other. Where one breaks off, its row says why, and those after it have their turn."""
+    prepared = False
+    for fault, following in zip(faults, [*faults[1:], None], strict=True):
+        keep = following is not None and fault.prepare is not None and fault.prepare is following.prepare
+        try:
+            row = hold(fault, prepared, keep)
+            prepared = keep
+        except (DrillError, AssertionError, OSError, subprocess.SubprocessError) as problem:
+            said = " ".join(f"{type(problem).__name__}: {problem}".split())
+            row = ledger.Row(fault.name, findings=[f"the drill broke off: {said[-800:]}"])
+            prepared = False
+        yield row
 
 
 def span(fault: Fault) -> str:
     """How long a fault lasts, in words."""
-    return f"{fault.holds:.0f} s" if fault.holds else "as long as it takes"
+    if not fault.holds:
+        return "as long as it takes"
+    return f"{fault.holds:.0f} s" + (" at most" if fault.until else "")

@@ -24,13 +24,15 @@ class Message:
     deferred: int = 0  # attempts that were put off or cut
 
 
+def entries(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """What a ledger says. A last line that is not whole was never followed by anything."""
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 def messages(lines: Iterable[str]) -> dict[str, Message]:
-    """The messages of a ledger, by name. A last line that is not whole was never followed by anything."""
+    """The messages of a ledger, by name."""
     out: dict[str, Message] = {}
-    for line in lines:
-        if not line.endswith("\n"):
-            break
-        entry = json.loads(line)
+    for entry in entries(lines):
         if entry["event"] == "new":
             out[entry["name"]] = Message(entry["name"], entry["size"], entry["sha256"])
             continue

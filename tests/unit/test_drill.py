@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+
 import pytest
 
 from tests.site import drill as harness
@@ -41,14 +44,50 @@ def test_faults_are_picked_by_name(short: bool, only: str, names: list[str]) -> 
     assert [fault.name for fault in drill.picked(FAULTS, short, only)] == names
 
 
-def test_a_fault_that_breaks_off_has_a_row_that_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hold(fault: harness.Fault) -> Row:
-        raise harness.DrillError(f"mail:\n{fault.name} | cannot be made")
+def test_a_fault_that_breaks_off_has_a_row_that_says_why_and_the_next_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hold(fault: harness.Fault, prepared: bool, keep: bool) -> Row:
+        if fault is FAULTS[0]:
+            raise harness.DrillError(f"mail:\n{fault.name} cannot be made")
+        return Row(fault.name)
 
     monkeypatch.setattr(harness, "hold", hold)
-    row = harness.tried(FAULTS[0])
-    assert not row.good
-    assert row.findings == [f"the drill broke off: DrillError: mail: {FAULTS[0].name} | cannot be made"]
+    first, second = harness.series(FAULTS[:2])
+    assert not first.good and second.fault == FAULTS[1].name
+    assert first.findings == [f"the drill broke off: DrillError: mail: {FAULTS[0].name} cannot be made"]
+
+
+@pytest.mark.parametrize("broken", ["", "two"])
+def test_faults_in_a_row_share_what_they_prepare_unless_one_breaks_off(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    def step() -> None:
+        """What they share."""
+
+    named = partial(harness.Fault, what="", make=step)
+    several = [named("one"), named("two", prepare=step), named("three", prepare=step), named("four", prepare=lambda: None)]
+    held: list[tuple[str, bool, bool]] = []
+
+    def hold(fault: harness.Fault, prepared: bool, keep: bool) -> Row:
+        held.append((fault.name, prepared, keep))
+        if fault.name == broken:
+            raise harness.DrillError
+        return Row(fault.name)
+
+    monkeypatch.setattr(harness, "hold", hold)
+    list(harness.series(several))
+    assert held == [("one", False, False), ("two", False, True), ("three", not broken, False), ("four", False, False)]
+
+
+def test_what_comes_twice_is_a_finding_where_the_fault_gives_no_reason() -> None:
+    fault = partial(harness.Fault, name="one", what="", make=lambda: None)
+    assert harness.twice(fault(), Row("one", duplicated=1))
+    assert not harness.twice(fault(), Row("one"))
+    assert not harness.twice(fault(repeats="a 250 is lost"), Row("one", duplicated=1))
+
+
+def test_flow_ends_early_once_what_is_waited_for_is_so() -> None:
+    flow = harness.Flow("w", {}, [], mbox=None, before={})  # type: ignore[arg-type]
+    begin = time.monotonic()
+    flow.flow(60, until=lambda _: True)
+    assert time.monotonic() - begin < 1
 
 
 def test_a_link_that_is_down_is_found_again_though_it_has_no_address() -> None:
