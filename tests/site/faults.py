@@ -42,6 +42,16 @@ LINK_DOWN = f"""ip -o -4 address show to {lab.address(lab.FIREWALL, lab.zone(lab
 ip link set $(cat {LINK}) down"""
 LINK_UP = f"ip link set $(cat {LINK}) up; rm {LINK}"
 
+
+def as_itself(held: Held) -> list[str]:
+    """A check: the store met nobody under the gateway's public address, which the gateway has only outside."""
+    seen = re.findall(
+        rf"(?m)^(\S+) .*tcpwrappers .*\b{re.escape(lab.public(lab.GATEWAY))}\b.* rejection", STORE.sh("cat /var/log/mail.log")
+    )
+    late = [stamp for stamp in seen if lab.moment(stamp) >= held.begun]
+    return [f"the gateway came to the store {len(late)} times under its public address"] if late else []
+
+
 # -- a queue that runs full --------------------------------------------------------------------------------------------
 
 
@@ -399,6 +409,7 @@ FAULTS = [
         on(FIREWALL, LINK_UP),
         holds=30,
         repeats=UNHEARD,
+        check=as_itself,
     ),
     Fault(
         "logs-down",

@@ -180,6 +180,24 @@ def test_the_world_sees_an_inside_host_under_the_shared_address(collector: lab.M
     assert source == lab.site()["pat"]["address"] != lab.address(lab.COLLECTOR)
 
 
+@pytest.fixture
+def desk_outside(firewall: lab.Machine) -> Iterator[None]:
+    """The firewall with its way to an inside host leading outside, as the default route does while the inside link is down."""
+    route = f"{lab.address(lab.DESK)}/32 via {lab.address(lab.ROUTER, 'outside')}"
+    firewall.sh(f"ip route add {route}")
+    yield
+    firewall.sh(f"ip route del {route}")
+
+
+@pytest.mark.requirement("NET-1", side="negative")
+@pytest.mark.usefixtures("desk_outside")
+def test_what_is_for_an_inside_host_is_not_sent_outside(gateway: lab.Machine, collector: lab.Machine) -> None:
+    """The gateway may send mail out there: that must not take what is for the inside along, nor translate its sender."""
+    (found,) = gateway.call(away.probe, targets=[[lab.address(lab.DESK), SMTP]])
+    pattern = f"SRC={lab.address(lab.GATEWAY)} DST={lab.address(lab.DESK)} .*SPT={found['source_port']} DPT={SMTP} "
+    lab.until(lambda: re.search(pattern, denials(collector, lab.FIREWALL)), f"a line with {pattern}")
+
+
 @pytest.mark.requirement("NET-5", side="positive")
 def test_an_idle_connection_of_an_inside_host_is_forgotten_after_the_policys_time(
     desk: lab.Machine, firewall: lab.Machine
