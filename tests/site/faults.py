@@ -450,7 +450,8 @@ FAULTS = [
         on(GATEWAY, f"rm {QUEUE}/fill"),
         holds=330,
         until=seen_full,
-        every=1.0,
+        # All come back every few seconds meanwhile: no more of them than the limit for one address lets in.
+        every=3.0,
         prepare=SMALL,
         restore=WHOLE,
         check=put_off("MAIL", 452),
