@@ -36,6 +36,7 @@ INTERNAL = "internal"
 EXTERNAL = "external"
 VIEWS = (INTERNAL, EXTERNAL)
 SERIAL = "@SERIAL@"  # dns_files puts the number there: it knows what is on the host
+TTL = 3600  # seconds, of a zone that says nothing else
 CHUNK = 255  # octets in one string of a TXT record (RFC 1035, 3.3)
 
 LABELS = re.compile(
@@ -164,7 +165,7 @@ def dns_zones(
     gateways: list[str],
     hidden: Iterable[str] = (),
     contact: str = "postmaster",
-    ttl: int = 3600,
+    ttl: int = TTL,
     records: Iterable[dict[str, Any]] = (),
 ) -> list[Zone]:
     """All zones of a site in both views [NET-8].
@@ -276,16 +277,17 @@ def _text(value: str) -> str:
 
 def dns_zone_text(zone: Zone) -> str:
     """The master file of a zone, with a mark where its serial number goes."""
+    ttl = int(zone.get("ttl", TTL))
     lines = [
         "; Managed by Ansible (role dns) from dns_zones: changes made here are undone.",
         f"; Zone {zone['name']}. The serial grows by itself when anything else in this file changes.",
-        f"$TTL {zone['ttl']}",
+        f"$TTL {ttl}",
         f"@ IN SOA {zone['mname']} {zone['rname']} (",
         f"    {SERIAL} ; serial",
         "    7200 ; refresh",
         "    900 ; retry",
         "    1209600 ; expire",
-        f"    {min(int(zone['ttl']), 3600)} ) ; how long a missing name may be remembered",
+        f"    {min(ttl, 3600)} ) ; how long a missing name may be remembered",
     ]
     for record in zone["records"]:
         value = _text(str(record["value"])) if record["type"] == "TXT" else record["value"]

@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.widgets.mail.plugins.filter import dns
 from ansible_collections.widgets.mail.plugins.modules import dns_files
 
-from tests.unit.inventory import lab_site
+from tests.unit.inventory import ROOT, lab_site
 
 
 @pytest.fixture
@@ -188,6 +189,13 @@ def test_long_text_is_cut_and_quoted() -> None:
 
 
 ZONE = dns.dns_zone_text({**GOOD, "records": [NS]})
+
+
+def test_a_zone_that_says_nothing_of_it_may_be_remembered_as_long_as_the_spec_says() -> None:
+    specs = yaml.safe_load((ROOT / "roles/dns/meta/argument_specs.yml").read_text(encoding="utf-8"))
+    default = specs["argument_specs"]["main"]["options"]["dns_zones"]["options"]["ttl"]["default"]
+    silent = {key: value for key, value in GOOD.items() if key != "ttl"}
+    assert f"$TTL {default}\n" in dns.dns_zone_text(silent)
 
 
 def test_a_serial_stays_while_nothing_changes() -> None:
