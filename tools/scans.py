@@ -348,7 +348,10 @@ def exposures(text: str) -> dict[str, float]:
 
 
 def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """What is wrong: a unit above its limit, one that nobody speaks of, and a limit for a unit that no host has."""
+    """What is wrong: a unit above its limit, one that nobody speaks of, and a limit for a unit that no host has.
+
+    What comes with the distribution has no limit: some of it is another release's.
+    """
     by_unit = {entry.unit: entry for entry in listed}
     out = []
     for host, units in found.items():
@@ -358,7 +361,11 @@ def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -
             elif (limit := by_unit[unit].limit) is not None and number > limit:
                 out.append(f"{host}: {unit} is exposed by {number}, at most {limit} is allowed")
     here = {unit for units in found.values() for unit in units}
-    return out + [f"exposure: {unit} is stale: it runs on no host" for unit in by_unit if unit not in here]
+    return out + [
+        f"exposure: {unit} is stale: it runs on no host"
+        for unit, entry in by_unit.items()
+        if unit not in here and entry.limit is not None
+    ]
 
 
 # -- the page --------------------------------------------------------------------------------------------------------
