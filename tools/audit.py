@@ -272,7 +272,7 @@ def report(hosts: list[Host], data: Mapping[str, Any], whole: bool) -> Report:
                 problems.append(
                     f"{host.name}: {scan.scanner}: {one.score:.1f}, at least {aim(data, scan.scanner, host):g} is wanted"
                 )
-    found = scans.exposed(limits, {host.name: host.units for host in hosts if host.units})
+    found = scans.exposed(limits, {host.name: host.units for host in hosts if host.units}, {host.release for host in hosts})
     # Part of the hosts says nothing about what is found nowhere.
     problems += found if whole else [line for line in found if "is stale" not in line]
     if whole:

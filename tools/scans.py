@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -304,6 +304,7 @@ class Limit:
     unit: str
     limit: float | None  # none: not started by us, or as it comes
     reason: str = ""
+    release: str = ""  # the one that has the unit, where others do not
 
 
 def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
@@ -312,7 +313,8 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
     wrong: list[str] = []
     for row in rows:
         limit = row.get("limit")
-        entry = Limit(str(row["unit"]), None if limit is None else float(limit), str(row.get("reason") or "").strip())
+        number = None if limit is None else float(limit)
+        entry = Limit(str(row["unit"]), number, str(row.get("reason") or "").strip(), str(row.get("release") or ""))
         if (limit is None or float(limit) > float(row.get("aim", limit))) and not entry.reason:
             wrong.append(f"exposure, {entry.unit}: no limit, or one above the aim, and no reason")
         if entry.unit in {other.unit for other in out}:
@@ -347,11 +349,8 @@ def exposures(text: str) -> dict[str, float]:
     return out
 
 
-def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """What is wrong: a unit above its limit, one that nobody speaks of, and a limit for a unit that no host has.
-
-    What comes with the distribution has no limit: some of it is another release's.
-    """
+def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]], releases: Collection[str]) -> list[str]:
+    """What is wrong: a unit above its limit, one that nobody speaks of, and an entry for a unit that no host of these releases has."""
     by_unit = {entry.unit: entry for entry in listed}
     out = []
     for host, units in found.items():
@@ -361,11 +360,8 @@ def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]]) -
             elif (limit := by_unit[unit].limit) is not None and number > limit:
                 out.append(f"{host}: {unit} is exposed by {number}, at most {limit} is allowed")
     here = {unit for units in found.values() for unit in units}
-    return out + [
-        f"exposure: {unit} is stale: it runs on no host"
-        for unit, entry in by_unit.items()
-        if unit not in here and entry.limit is not None
-    ]
+    expected = [entry.unit for entry in listed if not entry.release or entry.release in releases]
+    return out + [f"exposure: {unit} is stale: it runs on no host" for unit in expected if unit not in here]
 
 
 # -- the page --------------------------------------------------------------------------------------------------------

@@ -238,10 +238,16 @@ def test_a_limit_above_the_aim_or_none_at_all_needs_a_reason() -> None:
 
 
 def test_units_above_their_limit_unknown_ones_and_stale_limits_are_told_of() -> None:
-    listed = [Limit("a.service", 2.0), Limit("b.service", None, "r"), Limit("gone.service", 1.0)]
+    listed = [
+        Limit("a.service", 2.0),
+        Limit("b.service", None, "r"),
+        Limit("gone.service", 1.0),
+        Limit("late.service", None, "r", "13"),
+    ]
     found = {"h": scans.exposures("a.service 2.1\nb.service 9.6\nnew.service 9.6\n")}
-    wrong = scans.exposed(listed, found)
+    wrong = scans.exposed(listed, found, {"12"})
     assert len(wrong) == 3
+    assert scans.exposed(listed, found, {"12", "13"}) == [*wrong, "exposure: late.service is stale: it runs on no host"]
     assert (
         "a.service is exposed by 2.1, at most 2.0" in wrong[0]
         and "new.service" in wrong[1]
