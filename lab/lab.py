@@ -12,8 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 import engine
@@ -22,8 +23,12 @@ import images
 import mail
 import playbook
 import scanners
-from report import Steps
+from report import Steps, seconds
 from shell import ROOT, VENV, LabError, run
+
+Command = list[str]
+# A name and its commands.
+Part = tuple[str, list[Command]]
 
 USER = "alice"
 RELEASE = re.compile(r"^lab_release:.*default='(\d+)'", re.MULTILINE)
@@ -102,9 +107,11 @@ PARTS = ["lint", "unit", "molecule"]
 SCENARIOS = ["other", "acme", "check"]
 MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
+# What is run by this takes only what of the processors is left over.
+AFTER_OTHERS = ["nice", "-n", "15"]
 
 
-def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
+def checks(wanted: list[str]) -> list[Part]:
     """Names and commands of some of these parts."""
     python = ["lab", "plugins", "tests", "tools"]
     every = {
@@ -126,30 +133,21 @@ def checks(wanted: list[str]) -> list[tuple[str, list[list[str]]]]:
 def test(arguments: argparse.Namespace) -> int:
     """Lint, unit tests, molecule: all of it is run, a failure is remembered."""
     parts = checks(arguments.parts or PARTS)
-    names = [name for name, _ in parts]
-    needs_lab = bool(NEED_LAB.intersection(names))
-    apart = [part for part in parts if part[0] not in NEED_LAB]
-    steps = Steps(len(parts) - len(apart) + bool(apart) + (3 if needs_lab else 1))
-    if needs_lab:
-        of_part = {name: other_release() if name == "other" else release() for name in names if name in NEED_LAB}
-        prepare(steps, *sorted(set(of_part.values())))
+    # What needs no lab goes beside the first part that needs one, whose tests wait more than they work.
+    alone, in_lab = ([part for part in parts if (part[0] in NEED_LAB) == needed] for needed in (False, True))
+    groups = [[*alone, *in_lab[:1]], *([part] for part in in_lab[1:])]
+    steps = Steps(len(groups) + (3 if in_lab else 1))
+    if in_lab:
+        prepare(steps, *sorted({other_release() if name == "other" else release() for name, _ in in_lab}))
     else:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
-    failed = []
-
-    def told(bad: list[list[str]]) -> str:
-        failed.extend(bad)
-        return "failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed"
-
-    if apart:
-        with steps.step(", ".join(name for name, _ in apart)) as (note, result):
-            result.append(told(at_once([commands for _, commands in apart], note)))
-    for name, commands in parts:
-        if name in NEED_LAB:
-            with steps.step(name) as (_, result):
-                release_of = {"LAB_RELEASE": other_release()} if name == "other" else {}
-                result.append(told([command for command in commands if not streamed(command, release_of)]))
+    failed = False
+    for group in groups:
+        with steps.step(", ".join(name for name, _ in group)) as (note, result):
+            lines = at_once(group, note)
+            failed = failed or any(bad for _, bad, _ in lines)
+            result += [told(*line) if len(group) > 1 else verdict(line[1]) for line in lines]
     steps.table("Where the time went")
     return 1 if failed else 0
 
@@ -233,36 +231,52 @@ def bench_converge(arguments: argparse.Namespace) -> int:
     return 0 if streamed(argv) else 1
 
 
-def streamed(command: list[str], more: dict[str, str] | None = None, output: IO[str] | None = None) -> bool:
-    """Run one check with its output on the terminal, or in a file; whether it passed."""
+def streamed(
+    command: Command, more: dict[str, str] | None = None, output: IO[str] | None = None, before: Command | None = None
+) -> bool:
+    """Run one check with its output on the terminal, or in a file; whether it passed. `before` is what it is run by."""
     print(f"$ {' '.join(command)}", flush=True, file=output)
-    try:
-        argv = [str(VENV / "bin" / command[0]), *command[1:]]
-        env = {**check_environment(), **(more or {})}
-        return subprocess.run(argv, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode == 0
-    except FileNotFoundError as error:
-        raise LabError(f"{command[0]} is not in .venv; remove .venv and run this again.") from error
+    program = VENV / "bin" / command[0]
+    if not program.exists():
+        raise LabError(f"{command[0]} is not in .venv; remove .venv and run this again.")
+    argv = [*(before or []), str(program), *command[1:]]
+    env = {**check_environment(), **(more or {})}
+    return subprocess.run(argv, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode == 0
 
 
-def at_once(rows: list[list[list[str]]], note: Callable[[str], None]) -> list[list[str]]:
-    """Run several rows of checks side by side; what a row says is shown when it is through. Those that failed."""
+def at_once(parts: list[Part], note: Callable[[str], None]) -> list[tuple[str, list[Command], float]]:
+    """Run parts side by side: the name of each, which of its commands failed, and how long it took.
 
-    def through(row: list[list[str]]) -> tuple[str, list[list[str]]]:
+    One that needs the lab is shown as it goes and comes first on the machine; of the others all is shown when they are through.
+    """
+
+    def through(part: Part) -> tuple[str, list[Command], float]:
+        name, commands = part
+        begun = time.monotonic()
+        if name in NEED_LAB:
+            more = {"LAB_RELEASE": other_release()} if name == "other" else {}
+            return name, [command for command in commands if not streamed(command, more)], time.monotonic() - begun
+        bad = []
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-            bad = []
-            for command in row:
+            for command in commands:
                 note(" ".join(command))
-                bad += [] if streamed(command, output=output) else [command]
+                bad += [] if streamed(command, output=output, before=AFTER_OTHERS) else [command]
             output.seek(0)
-            return output.read(), bad
+            print(output.read(), end="", flush=True)
+        return name, bad, time.monotonic() - begun
 
-    failed = []
-    with ThreadPoolExecutor(len(rows)) as pool:
-        for done in as_completed([pool.submit(through, row) for row in rows]):
-            text, bad = done.result()
-            print(text, end="", flush=True)
-            failed += bad
-    return failed
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(through, parts))
+
+
+def verdict(bad: list[Command]) -> str:
+    """What is said of commands of which some failed, or none."""
+    return "failed: " + "; ".join(" ".join(command) for command in bad) if bad else "passed"
+
+
+def told(name: str, bad: list[Command], taken: float) -> str:
+    """The line of one part of several."""
+    return f"{name} {verdict(bad)}, {seconds(taken)}"
 
 
 def check_environment() -> dict[str, str]:

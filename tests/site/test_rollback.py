@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.site import lab
 
-HOST = lab.FIREWALL
+# One host's rules and another's SSH server: no filter stands between that one and the management host, so both are tried at once.
+FILTER, SERVER = lab.FIREWALL, lab.STORE
 KEYS = "/root/.ssh/authorized_keys"
 RULES = "/etc/nftables.conf"
 SSHD = "/etc/ssh/sshd_config"
@@ -24,75 +27,100 @@ SECONDS = 20
 
 
 @pytest.fixture(scope="module")
-def over_ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Variables with which Ansible logs in to the host by a key of its own; the key is let in for these tests only."""
+def over_ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+    """For each host, variables with which Ansible logs in by a key of its own; the key is let in for these tests only."""
     home = tmp_path_factory.mktemp("ssh")
-    machine, address = lab.Machine(HOST), lab.address(HOST)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / "key"], check=True)
-    (home / "known_hosts").write_text(f"{address} {machine.sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}")
-    machine.sh(f"cp -a {KEYS} /run/keys.before")
-    machine.run("tee", "-a", KEYS, text=(home / "key.pub").read_text())
+    key = (home / "key.pub").read_text()
     relay = lab.relay(lab.Machine(lab.COLLECTOR))
+    machines = [lab.Machine(name) for name in (FILTER, SERVER)]
+    known = [f"{lab.address(machine.name)} {machine.sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}" for machine in machines]
+    (home / "known_hosts").write_text("".join(known))
+    for machine in machines:
+        machine.sh(f"cp -a {KEYS} /run/keys.before")
+        machine.run("tee", "-a", KEYS, text=key)
     yield {
-        "ansible_connection": "ssh",
-        "ansible_host": address,
-        "ansible_ssh_private_key_file": str(home / "key"),
-        "ansible_ssh_common_args": f'-o UserKnownHostsFile={home}/known_hosts -o ConnectTimeout=5 -o ProxyCommand="{relay}"',
-        "site_ssh_authorized_keys": [(home / "key.pub").read_text().strip()],
-        "firewall_rollback_seconds": SECONDS,
-        "ssh_rollback_seconds": SECONDS,
+        machine.name: {
+            "ansible_connection": "ssh",
+            "ansible_host": lab.address(machine.name),
+            "ansible_ssh_private_key_file": str(home / "key"),
+            "ansible_ssh_common_args": f'-o UserKnownHostsFile={home}/known_hosts -o ConnectTimeout=5 -o ProxyCommand="{relay}"',
+            "site_ssh_authorized_keys": [key.strip()],
+            "firewall_rollback_seconds": SECONDS,
+            "ssh_rollback_seconds": SECONDS,
+        }
+        for machine in machines
     }
-    # In place and with the old times: nothing has changed for whoever looks later.
-    machine.sh(f"cat /run/keys.before > {KEYS}; touch -r /run/keys.before {KEYS}; rm /run/keys.before")
+    for machine in machines:
+        # In place and with the old times: nothing has changed for whoever looks later.
+        machine.sh(f"cat /run/keys.before > {KEYS}; touch -r /run/keys.before {KEYS}; rm /run/keys.before")
 
 
-def play(book: str, variables: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the one host."""
-    argv = ["ansible-playbook", "-i", str(lab.INVENTORY), f"playbooks/{book}.yml", "--limit", HOST, *more]
+def play(book: str, host: str, variables: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on one host."""
+    argv = ["ansible-playbook", "-i", str(lab.INVENTORY), f"playbooks/{book}.yml", "--limit", host, *more]
     return lab.ansible(*argv, "-e", json.dumps(variables), check=False)
 
 
-def armed(name: str) -> bool:
-    """Whether the host would still go back."""
+def armed(name: str, host: str) -> bool:
+    """Whether a host would still go back."""
     unit = f"ansible-rollback-{name}.timer"
-    return lab.Machine(HOST).run("systemctl", "is-active", unit, check=False).stdout.strip() == "active"
+    return lab.Machine(host).run("systemctl", "is-active", unit, check=False).stdout.strip() == "active"
 
 
-def reaches_ssh() -> bool:
+def reaches_ssh(host: str) -> bool:
     """Whether the management host gets a shell, by its own key."""
-    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", f"root@{lab.fqdn(HOST)}", "true"]
+    argv = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", f"root@{lab.fqdn(host)}", "true"]
     return lab.Machine(lab.COLLECTOR).run(*argv, check=False).returncode == 0
 
 
 @pytest.mark.requirement("OPS-4", side="positive")
-def test_a_sound_change_of_rules_over_ssh_is_confirmed_and_stays(over_ssh: dict[str, Any]) -> None:
-    machine = lab.Machine(HOST)
+def test_a_sound_change_of_rules_over_ssh_is_confirmed_and_stays(over_ssh: dict[str, dict[str, Any]]) -> None:
+    machine, way = lab.Machine(FILTER), over_ssh[FILTER]
     before = machine.sh(f"cat {RULES}")
-    done = play("firewalls", {**over_ssh, "firewall_log_rate": 51})
+    done = play("firewalls", FILTER, {**way, "firewall_log_rate": 51})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert machine.sh(f"cat {RULES}") != before and not armed("firewall") and reaches_ssh()
+    assert machine.sh(f"cat {RULES}") != before and not armed("firewall", FILTER) and reaches_ssh(FILTER)
     assert "51/second" in machine.sh("nft list table inet firewall")
     # Back, by an ordinary run.
-    done = play("firewalls", over_ssh)
+    done = play("firewalls", FILTER, way)
     assert done.returncode == 0 and machine.sh(f"cat {RULES}") == before, done.stdout + done.stderr
 
 
-@pytest.mark.requirement("OPS-4", side="positive")
-def test_rules_that_shut_the_operator_out_are_put_back_by_the_host(over_ssh: dict[str, Any]) -> None:
-    machine = lab.Machine(HOST)
-    before, rules = machine.sh(f"cat {RULES}"), machine.sh("nft -s list chains inet")
+@dataclass(frozen=True)
+class Harmful:
+    """A run that shut the operator out: what it said, and the state of its host before."""
+
+    done: subprocess.CompletedProcess[str]
+    before: str
+
+
+STATE = {FILTER: f"cat {RULES}; nft -s list chains inet", SERVER: f"cat {SSHD}; ss -Hlnt"}
+
+
+def state(host: str) -> str:
+    """What such a run changes."""
+    return lab.Machine(host).sh(STATE[host])
+
+
+@pytest.fixture(scope="module")
+def shut_out(over_ssh: dict[str, dict[str, Any]]) -> dict[str, Harmful]:
+    """Rules without SSH on one host, and on the other a server at a port that the operator does not use: both at once."""
     shut = [flow for flow in lab.site()["flows"] if "ssh" not in flow["services"]]
-    done = play("firewalls", {**over_ssh, "site_flows": shut})
-    assert done.returncode != 0 and "The new files of firewall were put back" in done.stdout, done.stdout + done.stderr
-    assert machine.sh(f"cat {RULES}") == before and machine.sh("nft -s list chains inet") == rules
-    assert reaches_ssh() and not armed("firewall")
+    before = {host: state(host) for host in (FILTER, SERVER)}
+    with ThreadPoolExecutor() as pool:
+        rules = pool.submit(play, "firewalls", FILTER, {**over_ssh[FILTER], "site_flows": shut})
+        server = pool.submit(play, "base", SERVER, {**over_ssh[SERVER], "ssh_ports": [2222]}, "--tags", "ssh")
+    return {FILTER: Harmful(rules.result(), before[FILTER]), SERVER: Harmful(server.result(), before[SERVER])}
 
 
 @pytest.mark.requirement("OPS-4", side="positive")
-def test_a_server_that_the_operator_no_longer_reaches_is_put_back_by_the_host(over_ssh: dict[str, Any]) -> None:
-    """On another port, which no rule of the firewall lets in."""
-    machine = lab.Machine(HOST)
-    before = machine.sh(f"cat {SSHD}")
-    done = play("base", {**over_ssh, "ssh_ports": [2222]}, "--tags", "ssh")
-    assert done.returncode != 0 and "The new files of ssh were put back" in done.stdout, done.stdout + done.stderr
-    assert machine.sh(f"cat {SSHD}") == before and reaches_ssh() and not armed("ssh")
+@pytest.mark.parametrize(("name", "host"), [("firewall", FILTER), ("ssh", SERVER)])
+def test_a_change_that_shuts_the_operator_out_is_put_back_by_the_host(
+    name: str, host: str, shut_out: dict[str, Harmful]
+) -> None:
+    run = shut_out[host]
+    said = run.done.stdout + run.done.stderr
+    assert run.done.returncode != 0 and f"The new files of {name} were put back" in run.done.stdout, said
+    assert state(host) == run.before
+    assert reaches_ssh(host) and not armed(name, host)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import mail
 import playbook
 import pytest
@@ -87,14 +89,19 @@ def test_a_run_that_ended_without_a_failed_task_shows_its_last_lines() -> None:
     ]
 
 
-def test_of_checks_that_run_side_by_side_each_row_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str]) -> None:
-    good, bad, last = (
-        ["python", "-c", f"print({text!r}); raise SystemExit({code})"] for text, code in (("g", 0), ("b", 3), ("l", 0))
+def test_of_parts_that_run_side_by_side_each_is_shown_in_one_piece_and_yields_to_the_lab_s(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    nice = "import os; print({text!r}, os.nice(0)); raise SystemExit({code})"
+    good, bad, last, site = (
+        ["python", "-c", nice.format(text=text, code=code)] for text, code in (("g", 0), ("b", 3), ("l", 0), ("m", 1))
     )
     noted: list[str] = []
-    assert lab.at_once([[bad, last], [good]], noted.append) == [bad]
-    row = "".join(f"$ {' '.join(command)}\n{text}\n" for command, text in ((bad, "b"), (last, "l")))
-    shown = capsys.readouterr().out
-    assert row in shown
-    assert shown.replace(row, "") == f"$ {' '.join(good)}\ng\n"
+    done = lab.at_once([("lint", [bad, last]), ("unit", [good]), ("molecule", [site])], noted.append)
+    assert [(name, failed) for name, failed, _ in done] == [("lint", [bad]), ("unit", []), ("molecule", [site])]
+    shown, own = capfd.readouterr().out, os.nice(0)
+    low = min(own + 15, 19)
+    assert "".join(f"$ {' '.join(command)}\n{text} {low}\n" for command, text in ((bad, "b"), (last, "l"))) in shown
+    assert f"\ng {low}\n" in shown and f"\nm {own}\n" in shown
     assert len(noted) == 3
+    assert lab.told(*done[0]).startswith(f"lint failed: {' '.join(bad)}, ")
