@@ -18,7 +18,7 @@ import yaml
 
 from tests import pages
 from tests.check import truth
-from tests.site import recap
+from tests.site import lab, recap
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.parent.name for path in (ROOT / "roles").glob("*/README.md"))
@@ -109,8 +109,8 @@ class Story:
     says: str
 
 
-def run(shown: Example, place: Path, *more: str) -> recap.Run:
-    """Run a README's playbook; what changed, or would change."""
+def written(shown: Example, place: Path) -> tuple[Path, list[str]]:
+    """An inventory for a README's playbook, and the playbook with what its reader's vault would hold, as arguments."""
     inventory = place / "inventory.json"
     reached = {**LAB, "ansible_host": f"{PREFIX}-{shown.role}"}
     inventory.write_text(json.dumps({shown.group: {"hosts": {shown.host: reached}}}))
@@ -118,13 +118,35 @@ def run(shown: Example, place: Path, *more: str) -> recap.Run:
     playbook.write_text(shown.playbook)
     vault = place / "vault.json"
     vault.write_text(json.dumps(VAULT))
-    return recap.play(str(playbook), "-e", f"@{vault}", "--diff", *more, inventory=inventory)
+    return inventory, [str(playbook), "-e", f"@{vault}"]
+
+
+def run(shown: Example, place: Path, *more: str) -> recap.Run:
+    """Run a README's playbook; what changed, or would change."""
+    inventory, arguments = written(shown, place)
+    return recap.play(*arguments, "--diff", *more, inventory=inventory)
+
+
+def refusal(shown: Example, place: Path) -> str:
+    """What a run says that must fail."""
+    place.mkdir(parents=True)
+    inventory, arguments = written(shown, place)
+    done = lab.ansible("ansible-playbook", "-i", str(inventory), *arguments, check=False)
+    assert done.returncode != 0, done.stdout
+    return done.stdout
 
 
 def said(shown: Example, script: str) -> str:
     """What a script says on the host."""
     argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"{{ {script} }} 2>&1"]
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
+
+
+def name(role: str) -> None:
+    """Give a host the full name that a host has where people rent one."""
+    line = f"$(hostname -i) {role}.{PREFIX}.example {role}"
+    script = f'cp /etc/hosts /run/hosts && {{ echo "{line}"; cat /run/hosts; }} > /etc/hosts'
+    subprocess.run(["docker", "exec", f"{PREFIX}-{role}", "sh", "-c", script], check=True)
 
 
 def story(shown: Example, place: Path) -> Story:
