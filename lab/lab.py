@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ import mail
 import playbook
 import scanners
 from report import Steps, seconds
-from shell import ROOT, VENV, LabError, run
+from shell import ROOT, STATE, VENV, LabError, run
 
 Command = list[str]
 # A name and its commands.
@@ -109,6 +110,8 @@ MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 # What is run by this takes only what of the processors is left over.
 AFTER_OTHERS = ["nice", "-n", "15"]
+# The lab's tests make this when they begin (tests/site/conftest.py).
+TESTS_BEGUN = STATE / "tests-begun"
 
 
 def checks(wanted: list[str]) -> list[Part]:
@@ -247,15 +250,28 @@ def streamed(
 def at_once(parts: list[Part], note: Callable[[str], None]) -> list[tuple[str, list[Command], float]]:
     """Run parts side by side: the name of each, which of its commands failed, and how long it took.
 
-    One that needs the lab is shown as it goes and comes first on the machine; of the others all is shown when they are through.
+    One that needs the lab is shown as it goes. The others wait until its hosts are made and its tests begin, which wait more than they
+    work; all of what they say is shown when they are through.
     """
+    TESTS_BEGUN.unlink(missing_ok=True)
+    over = threading.Event()
+    if not any(name in NEED_LAB for name, _ in parts):
+        over.set()
 
-    def through(part: Part) -> tuple[str, list[Command], float]:
+    def in_lab(part: Part) -> tuple[str, list[Command], float]:
         name, commands = part
         begun = time.monotonic()
-        if name in NEED_LAB:
-            more = {"LAB_RELEASE": other_release()} if name == "other" else {}
+        more = {"LAB_RELEASE": other_release()} if name == "other" else {}
+        try:
             return name, [command for command in commands if not streamed(command, more)], time.monotonic() - begun
+        finally:
+            over.set()
+
+    def beside(part: Part) -> tuple[str, list[Command], float]:
+        name, commands = part
+        while not TESTS_BEGUN.exists() and not over.wait(1):
+            pass
+        begun = time.monotonic()
         bad = []
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             for command in commands:
@@ -266,7 +282,7 @@ def at_once(parts: list[Part], note: Callable[[str], None]) -> list[tuple[str, l
         return name, bad, time.monotonic() - begun
 
     with ThreadPoolExecutor(len(parts)) as pool:
-        return list(pool.map(through, parts))
+        return [begun.result() for begun in [pool.submit(in_lab if part[0] in NEED_LAB else beside, part) for part in parts]]
 
 
 def verdict(bad: list[Command]) -> str:

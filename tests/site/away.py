@@ -670,13 +670,27 @@ def ask_times(targets: list[str], timeout: float = 2.5) -> list[list[int]]:
     return [sorted(heard[target]) for target in targets]
 
 
+def _rights(status: dict[str, str]) -> list[str]:
+    """What /proc/PID/status says of what a process may do."""
+    return [value for key, value in status.items() if key in ("Uid", "NoNewPrivs") or key.startswith("Cap")]
+
+
 def _status(pid: str) -> dict[str, str]:
-    """/proc/PID/status by its keys; empty where the process has ended."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-    except OSError:
-        return {}
+    """/proc/PID/status by its keys; empty where the process has ended.
+
+    The kernel looks up users and capabilities one after the other, so a process that changes from one to another meanwhile
+    seems to have the former's users and the latter's capabilities: only what is read twice was ever so.
+    """
+    before: dict[str, str] = {}
+    while True:
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+                now = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        except OSError:
+            return {}
+        if before and _rights(now) == _rights(before):
+            return now
+        before = now
 
 
 def watch_session(units: list[str], programs: list[str], seconds: float = 60) -> None:

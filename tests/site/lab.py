@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,8 @@ import pytest
 import testinfra
 import yaml
 from ansible_collections.widgets.mail.plugins.filter import idn, policy
+
+from tests.site import agent, agents
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = Path(os.environ.get("SITE_INVENTORY", ROOT / "inventories/lab"))
@@ -216,17 +218,20 @@ class Machine:
         self, *argv: str, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there, with `text` as its input."""
-        done = subprocess.run(
-            ["docker", "exec", "-i", "-u", user, self.container, *argv],
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=timeout,
-        )
+        done = self._as_root({"argv": argv, "text": text}, timeout) if user == "root" else self._as(user, argv, text, timeout)
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(argv)}: {done.stdout}{done.stderr}"
         return done
+
+    def _as_root(self, request: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
+        """Have the agent that waits there run something."""
+        return agents.ask(self.container, source(agent.__name__), request, timeout)
+
+    def _as(self, user: str, argv: Sequence[str], text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """Have the engine start a program, with a user's groups and nothing of root's."""
+        command = ["docker", "exec", "-i", "-u", user, self.container, *argv]
+        return subprocess.run(
+            command, input=text, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
+        )
 
     def sh(self, script: str, user: str = "root", timeout: float = 60) -> str:
         """Run a shell script there and give its output."""
@@ -234,8 +239,8 @@ class Machine:
 
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Run one of the functions of `tests.site.away` there, as root. They give up by themselves; this is for when they do not."""
-        argv = ["python3", "-c", source(function.__module__), function.__name__]
-        done = self.run(*argv, text=json.dumps(arguments) + "\n", check=False, timeout=180)
+        text = json.dumps(arguments) + "\n"
+        done = self._as_root({"source": source(function.__module__), "argv": [function.__name__], "text": text}, 180)
         # Not the arguments: a password may be among them.
         assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import mail
 import playbook
@@ -90,12 +91,14 @@ def test_a_run_that_ended_without_a_failed_task_shows_its_last_lines() -> None:
 
 
 def test_of_parts_that_run_side_by_side_each_is_shown_in_one_piece_and_yields_to_the_lab_s(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    nice = "import os; print({text!r}, os.nice(0)); raise SystemExit({code})"
-    good, bad, last, site = (
-        ["python", "-c", nice.format(text=text, code=code)] for text, code in (("g", 0), ("b", 3), ("l", 0), ("m", 1))
-    )
+    monkeypatch.setattr(lab, "TESTS_BEGUN", tmp_path / "begun")
+    say = "import os; print({text!r}, os.nice(0)); raise SystemExit({code})"
+    good, bad, last = (["python", "-c", say.format(text=text, code=code)] for text, code in (("g", 0), ("b", 3), ("l", 0)))
+    # The others do not begin before this one's tests do.
+    hosts_then_tests = f"import os, pathlib; print('m', os.nice(0)); pathlib.Path({str(tmp_path / 'begun')!r}).touch()"
+    site = ["python", "-c", hosts_then_tests + "; raise SystemExit(1)"]
     noted: list[str] = []
     done = lab.at_once([("lint", [bad, last]), ("unit", [good]), ("molecule", [site])], noted.append)
     assert [(name, failed) for name, failed, _ in done] == [("lint", [bad]), ("unit", []), ("molecule", [site])]
@@ -103,5 +106,19 @@ def test_of_parts_that_run_side_by_side_each_is_shown_in_one_piece_and_yields_to
     low = min(own + 15, 19)
     assert "".join(f"$ {' '.join(command)}\n{text} {low}\n" for command, text in ((bad, "b"), (last, "l"))) in shown
     assert f"\ng {low}\n" in shown and f"\nm {own}\n" in shown
+    assert shown.index("\nm ") < min(shown.index("\nb "), shown.index("\ng "))
     assert len(noted) == 3
     assert lab.told(*done[0]).startswith(f"lint failed: {' '.join(bad)}, ")
+
+
+def test_parts_without_the_lab_do_not_wait_for_its_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lab, "TESTS_BEGUN", tmp_path / "begun")
+    assert [failed for _, failed, _ in lab.at_once([("lint", [["python", "-c", ""]])], lambda _: None)] == [[]]
+
+
+def test_parts_beside_the_lab_s_are_run_when_it_never_comes_to_its_tests(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lab, "TESTS_BEGUN", tmp_path / "begun")
+    site, good = ["python", "-c", "raise SystemExit(2)"], ["python", "-c", ""]
+    assert [failed for _, failed, _ in lab.at_once([("unit", [good]), ("molecule", [site])], lambda _: None)] == [[], [site]]
