@@ -30,6 +30,7 @@ from typing import Any
 
 # A whole reply of SMTP: lines with a hyphen, and one without.
 REPLY = re.compile(rb"(?:\d{3}-[^\n]*\n)*\d{3}(?!-)[^\n]*\n")
+STARTING = 3.0  # seconds that a server may need to listen
 PATIENCE = 20.0  # seconds that a server may take over an answer; more than any delay it makes on purpose
 
 
@@ -94,6 +95,18 @@ def trusting(certificate: str = "") -> ssl.SSLContext:
     return context
 
 
+def _connected(address: str, port: int, source: str) -> socket.socket:
+    """A connection. A daemon that was started or reloaded a moment ago does not listen yet: a client would come again."""
+    end = time.monotonic() + STARTING
+    while True:
+        try:
+            return socket.create_connection((address, port), PATIENCE, (source, 0) if source else None)
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 class Dialogue:
     """One SMTP connection, line by line: nothing is tidied on the way out, as a client library would.
 
@@ -102,7 +115,7 @@ class Dialogue:
     """
 
     def __init__(self, address: str, port: int, source: str = "", certificate: str = "", wrapped: bool = False) -> None:
-        self.sock = socket.create_connection((address, port), PATIENCE, (source, 0) if source else None)
+        self.sock = _connected(address, port, source)
         self.certificate = certificate
         if wrapped:
             self.encrypt()
