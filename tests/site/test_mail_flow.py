@@ -90,7 +90,7 @@ def test_nobody_inside_waits_for_a_stranger_who_says_nothing_and_his_mail_is_on_
     begun = time.monotonic()
     mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
     assert time.monotonic() - begun < PROMPT
-    assert gateway.sh(f"grep -l {word} /var/spool/mqueue/df* || true") != ""
+    lab.until(lambda: gateway.sh(f"grep -l {word} /var/spool/mqueue/df* || true"), "the message on the gateway's disk")
     stranger.sh(SPEAK)
     gateway.run("sendmail", "-qf")
     mailflow.arrived_abroad(word)
