@@ -230,6 +230,11 @@ def test_the_world_learns_what_to_do_with_mail_that_is_not_ours() -> None:
 def test_a_key_is_read_by_the_filter_alone_and_is_in_no_output_or_log(gateway: lab.Machine, collector: lab.Machine) -> None:
     selector, key = signing()
     path = f"/etc/content-filter/dkim/{DOMAIN}.{selector}.pem"
+
+    def readers() -> list[str]:
+        return [user for user in PEOPLE if gateway.run("cat", path, user=user, check=False).returncode == 0]
+
+    assert readers() == []
     # Laid down once more, by a run that tells all that it does.
     gateway.run("rm", path)
     told = lab.ansible(
@@ -237,7 +242,7 @@ def test_a_key_is_read_by_the_filter_alone_and_is_in_no_output_or_log(gateway: l
     ).stdout
     lines = [line for line in key.splitlines() if "KEY" not in line]
     assert f"changed: [{lab.GATEWAY}]" in told and [line for line in lines if line in told] == []
-    assert [user for user in PEOPLE if gateway.run("cat", path, user=user, check=False).returncode == 0] == []
+    assert readers() == []
     assert gateway.run("cat", path, user="_rspamd").stdout == key
     for machine in (gateway, collector):
         found = machine.sh(
