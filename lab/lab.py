@@ -110,8 +110,9 @@ MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 # What is run by this takes only what of the processors is left over.
 AFTER_OTHERS = ["nice", "-n", "15"]
-# The lab's tests make this when they begin (tests/site/conftest.py).
+# The lab's tests make this when they begin: they are told of it by an environment variable of this name.
 TESTS_BEGUN = STATE / "tests-begun"
+TELL = {"LAB_TESTS_BEGUN": str(TESTS_BEGUN)}
 
 
 def checks(wanted: list[str]) -> list[Part]:
@@ -261,7 +262,7 @@ def at_once(parts: list[Part], note: Callable[[str], None]) -> list[tuple[str, l
     def in_lab(part: Part) -> tuple[str, list[Command], float]:
         name, commands = part
         begun = time.monotonic()
-        more = {"LAB_RELEASE": other_release()} if name == "other" else {}
+        more = TELL | ({"LAB_RELEASE": other_release()} if name == "other" else {})
         try:
             return name, [command for command in commands if not streamed(command, more)], time.monotonic() - begun
         finally:

@@ -138,14 +138,17 @@ def refusal(shown: Example, place: Path) -> str:
 
 def said(shown: Example, script: str) -> str:
     """What a script says on the host."""
-    argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"{{ {script} }} 2>&1"]
+    argv = ["docker", "exec", f"{PREFIX}-{shown.role}", "bash", "-c", f"exec 2>&1\n{script}"]
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
 def name(role: str) -> None:
-    """Give a host the full name that a host has where people rent one."""
-    line = f"$(hostname -i) {role}.{PREFIX}.example {role}"
-    script = f'cp /etc/hosts /run/hosts && {{ echo "{line}"; cat /run/hosts; }} > /etc/hosts'
+    """Give a host its full name, as Debian's installer does. A name of a role may have what a host's may not."""
+    label = role.replace("_", "-")
+    script = (
+        f"hostname {label} && echo {label} > /etc/hostname && cp /etc/hosts /run/hosts"
+        f' && {{ echo "127.0.1.1 {label}.{PREFIX}.example {label}"; cat /run/hosts; }} > /etc/hosts'
+    )
     subprocess.run(["docker", "exec", f"{PREFIX}-{role}", "sh", "-c", script], check=True)
 
 

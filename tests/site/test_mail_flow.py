@@ -123,6 +123,22 @@ def test_mail_for_a_store_that_is_away_waits_at_the_gateway_and_arrives_once_it_
     assert [entry for entry in entries if entry in left] == []
 
 
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.usefixtures("store_away")
+def test_what_a_crash_left_half_written_in_the_queue_holds_no_message_up(store: lab.Machine, gateway: lab.Machine) -> None:
+    """sendmail would wait eight minutes for whoever writes an envelope anew (tf), and he is gone."""
+    word = lab.token()
+    entry = mailflow.from_the_world([mailflow.ours(READER)], word)
+    half = f"/var/spool/mqueue/tf{entry}"
+    # Its second writing is over once it has been tried: only then is there nobody else.
+    lab.until(lambda: "Deferred" in gateway.sh("sendmail -bp"), "the first attempt")
+    gateway.run("systemctl", "kill", "--signal=KILL", "sendmail")
+    gateway.sh(f"touch -d '5 seconds ago' {half} && chown smmta:smmsp {half}")
+    store.run("systemctl", "start", "sendmail")
+    assert mailflow.fetched(READER, word, deadline=100) is not None
+    assert gateway.run("test", "-e", half, check=False).returncode != 0
+
+
 @pytest.fixture
 def gateway_away(gateway: lab.Machine) -> Iterator[None]:
     """The gateway's MTA stopped; started again at the latest after the test."""
