@@ -96,7 +96,9 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def image(arguments: argparse.Namespace) -> int:
-    """The image alone; molecule asks for it."""
+    """The image alone; molecule asks for it, with a word from nobody else."""
+    environment.ensure(lambda _: None)
+    engine.ensure(lambda _: None)
     print(images.ensure(release(), lambda _: None))
     return 0
 

@@ -90,6 +90,13 @@ options:
         type: list
         elements: list
         required: true
+  units:
+    description:
+      - systemd's units that these files are for, with their suffix. They are only looked at; RV(units) says what is left to do for
+        them, so that a task of M(widgets.mail.units) can be passed over where all is well.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -105,11 +112,27 @@ EXAMPLES = r"""
     files:
       - {path: /etc/issue, content: "Authorised use only.\n"}
       - {path: /etc/issue.net, content: "Authorised use only.\n"}
+
+- name: Configure the log
+  widgets.mail.text_files:
+    files:
+      - {path: /etc/rsyslog.conf, content: "{{ lookup('widgets.mail.template', 'rsyslog.conf.j2') }}"}
+    units: [rsyslog.service]
+  register: __written
+- name: Keep it running
+  widgets.mail.units:
+    names: "{{ __written.units }}"
+  when: __written.units | length > 0
 """
 
 RETURN = r"""
 changes:
   description: Paths that were made, mended, written or removed, or would be.
+  returned: always
+  type: list
+  elements: str
+units:
+  description: Units of the list that are not both enabled and running; all of them where anything was changed, or would be.
   returned: always
   type: list
   elements: str
@@ -124,7 +147,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback
+from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback, unit_states
 
 MODE = re.compile(r"^0[0-7]{3,4}$")
 
@@ -196,6 +219,7 @@ def main() -> None:
             "files": {"type": "list", "elements": "dict", "required": True, "options": row},
             "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
             "absent": {"type": "list", "elements": "path", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
             "rollback": {
                 "type": "dict",
                 "options": {
@@ -207,6 +231,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    units = module.params["units"]
+    wrong = unit_states.misnamed(units)
+    if wrong:
+        module.fail_json(msg=f"units: {wrong}")
     todo: list[tuple[dict[str, Any], int, int]] = []
     held: list[tuple[dict[str, Any], int, int]] = []
     diffs = []
@@ -256,7 +284,9 @@ def main() -> None:
         for path in gone:
             os.unlink(path)
     changes = [want["path"] for want, _uid, _gid in held + todo] + gone
-    module.exit_json(changed=bool(changes), changes=changes, diff=diffs)
+    states = {name: unit_states.state(module.run_command, name) for name in units}
+    wanting = [name for name, state in states.items() if changes or not (state.enabled and state.active)]
+    module.exit_json(changed=bool(changes), changes=changes, units=wanting, diff=diffs)
 
 
 def arm(module: AnsibleModule, paths: list[str]) -> None:

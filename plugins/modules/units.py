@@ -55,54 +55,20 @@ changes:
   elements: str
 """
 
-import re
-from typing import NamedTuple
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import State, misnamed, state
 
-NAME = re.compile(r"^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|automount|target)$")
-RUNNING = {"active", "activating", "reloading"}
-# Of what `systemctl is-enabled` approves: enabled until the next boot only, or by another name.
-NOT_QUITE = {"enabled-runtime", "indirect", "alias"}
 VERBS = {"restarted": "restart", "reloaded": "reload"}
 
 
-class State(NamedTuple):
-    """What a unit is like; one that does not exist is neither."""
-
-    exists: bool
-    masked: bool
-    enabled: bool
-    active: bool
-
-    def __str__(self) -> str:
-        if not self.exists:
-            return "absent"
-        boot = "masked" if self.masked else "enabled" if self.enabled else "disabled"
-        return f"{boot}, {'active' if self.active else 'inactive'}"
-
-
-ABSENT = State(False, False, False, False)
-
-
-def state_of(shown: str, said: str, status: int) -> State:
-    """A unit's state, of what `systemctl show` and `systemctl is-enabled` print."""
-    shows = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    load, active = shows.get("LoadState", "not-found"), shows.get("ActiveState", "") in RUNNING
-    if load == "not-found" and not active:
-        return ABSENT
-    enabled = status == 0 and said.strip() not in NOT_QUITE
-    return State(True, load == "masked", enabled, active)
-
-
-def steps(state: State, wanted: str) -> tuple[list[str], str]:
+def steps(have: State, wanted: str) -> tuple[list[str], str]:
     """The commands of systemctl that a unit needs, and how it is afterwards."""
     if wanted == "stopped":
-        return (["stop"], str(state._replace(active=False))) if state.active else ([], str(state))
+        return (["stop"], str(have._replace(active=False))) if have.active else ([], str(have))
     if wanted == "started":
-        needed = {"unmask": state.masked, "enable": not state.enabled, "start": not state.active}
+        needed = {"unmask": have.masked, "enable": not have.enabled, "start": not have.active}
         return [verb for verb, needs in needed.items() if needs], str(State(True, False, True, True))
-    return [VERBS[wanted] if state.active else "start"], f"{wanted}"
+    return [VERBS[wanted] if have.active else "start"], f"{wanted}"
 
 
 def main() -> None:
@@ -116,24 +82,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     names, wanted = module.params["names"], module.params["state"]
-    wrong = [name for name in names if not NAME.match(name)]
+    wrong = misnamed(names)
     if wrong:
-        module.fail_json(msg=f"names: these are no names of units with their suffix: {', '.join(wrong)}")
+        module.fail_json(msg=f"names: {wrong}")
     if module.params["daemon_reload"] and not module.check_mode:
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
     changes: list[str] = []
     diff = {"before": "", "after": ""}
     for name in names:
-        _status, shown, _err = module.run_command(["systemctl", "show", "--property=LoadState,ActiveState", "--", name])
-        status, said, _err = module.run_command(["systemctl", "is-enabled", "--", name])
-        state = state_of(shown, said, status)
-        if not state.exists and wanted != "stopped" and not module.check_mode:
+        have = state(module.run_command, name)
+        if not have.exists and wanted != "stopped" and not module.check_mode:
             module.fail_json(msg=f"There is no unit {name} on this host.", changes=changes, changed=bool(changes))
-        verbs, after = steps(state, wanted)
+        verbs, after = steps(have, wanted)
         if not verbs:
             continue
         changes.append(name)
-        diff["before"] += f"{name}: {state}\n"
+        diff["before"] += f"{name}: {have}\n"
         diff["after"] += f"{name}: {after}\n"
         for verb in verbs if not module.check_mode else []:
             status, said, err = module.run_command(["systemctl", verb, "--", name])

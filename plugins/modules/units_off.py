@@ -50,11 +50,9 @@ absent:
   elements: str
 """
 
-import re
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import misnamed
 
-NAME = re.compile(r"^[A-Za-z0-9:_.@\\-]+\.(service|socket|timer|path|mount|automount|target)$")
 QUIET = {"inactive", "failed"}
 
 
@@ -89,9 +87,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     names = list(dict.fromkeys(module.params["names"]))
-    wrong = [name for name in names if not NAME.match(name)]
+    wrong = misnamed(names)
     if wrong:
-        module.fail_json(msg=f"names: these are no names of units with their suffix: {', '.join(wrong)}")
+        module.fail_json(msg=f"names: {wrong}")
     todo: dict[str, str] = {}
     absent: list[str] = []
     if names:

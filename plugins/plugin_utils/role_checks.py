@@ -271,7 +271,7 @@ def _twice(values: Iterable[Any], words: str) -> list[str]:
 
 def _base(v: Values) -> list[str]:
     errors = []
-    if "base_hostname" in v and v["base_hosts"]:
+    if "base_hostname" in v:
         own = f"{v['base_hostname']}.{v['base_domain']}"
         if not any(own in line["names"] for line in v["base_hosts"]):
             errors.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import io
 import re
 import zipfile
@@ -58,6 +59,11 @@ def archive(name: str, data: bytes) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr(name, data)
     return out.getvalue()
+
+
+def uuencoded(data: bytes) -> str:
+    """The lines of a file as they stood in a text before there was MIME."""
+    return "".join(binascii.b2a_uu(data[start : start + 45]).decode() for start in range(0, len(data), 45))
 
 
 def offer(text: str, recipient: str = mailflow.ours(READER), source: str = "", sender: str = SENDER) -> list[str]:
@@ -161,6 +167,24 @@ REFUSED: dict[str, dict[str, Any]] = {
     "script in an archive": {"files": {"a.zip": archive("invoice.Js", b"hello")}},
     "spam": {"body": GTUBE},
 }
+
+
+@positive
+def test_a_file_in_the_midst_of_a_text_is_refused_also_where_hardly_anything_says_that_it_is_mail() -> None:
+    """The first header is none that clamd knows, and there is no MIME: it takes the whole for a text (its issue 1205)."""
+    word = lab.token()
+    headers = ["X-Mailer: none", f"From: <{SENDER}>", f"Message-ID: <{word}@{lab.foreign_domain()}>", f"Subject: {word}"]
+    body = ["see there", "", "begin 644 test.txt", *uuencoded(EICAR).splitlines(), "`", "end", "."]
+    reply = verdict("\r\n".join([*headers, "", *body]))
+    assert re.match(r"554 5\.7\.1 .*uuencode", reply), reply
+    assert mailflow.fetched(READER, word, deadline=1) is None
+
+
+@negative
+def test_a_text_that_only_speaks_of_beginning_arrives() -> None:
+    word = lab.token()
+    assert verdict(letter(word, body="begin 644 times more\nHello, this is no file\nend")).startswith("250 ")
+    assert mailflow.fetched(READER, word) is not None
 
 
 @positive

@@ -12,6 +12,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.filter import hardening
 from ansible_collections.widgets.mail.plugins.module_utils import owners
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import misnamed
 from ansible_collections.widgets.mail.plugins.modules import file_modes, setid_files, text_files, units_off
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def test_the_defaults_never_touch_forwarding_and_keep_the_kernels_own_settings_a
     assert all(key.startswith(("net.ipv4.", "net.ipv6.")) for key in network)
     assert not [key for key in {**network, **defaults["hardening_kernel_sysctl"]} if "forward" in key]
     assert file_modes.check_table([{"statoverride": False, **e} for e in defaults["hardening_file_modes"]]) == []
-    assert all(units_off.NAME.match(name) for name in defaults["hardening_services_disabled"])
+    assert misnamed(defaults["hardening_services_disabled"]) == ""
 
 
 def test_only_local_file_systems_where_a_bit_counts_are_searched() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.widgets.mail.plugins.filter.smmsp import smmsp_to_mend
+from typing import Any
+
+from ansible_collections.widgets.mail.plugins.filter.smmsp import smmsp_taken, smmsp_to_mend
 from ansible_collections.widgets.mail.plugins.modules import host_state
 
 WANTED = [{"name": "smmta", "group": "smmsp", "shell": "/usr/sbin/nologin", "password": "*"}]
@@ -41,3 +43,19 @@ def test_a_number_that_is_left_to_the_system_is_any_number() -> None:
     assert smmsp_to_mend([{"name": "smmsp", "gid": None}], have) == []
     assert smmsp_to_mend([{"name": "smmsp", "gid": 104}], have) == []
     assert smmsp_to_mend([{"name": "smmsp", "gid": 25}], have) == [{"name": "smmsp", "gid": 25}]
+
+
+def test_a_member_that_is_missing_is_seen_and_one_more_is_none_of_ours() -> None:
+    wheel = {"name": "wheel", "gid": None, "variable": "smmsp_wheel_gid", "members": ["root"]}
+    assert smmsp_to_mend([wheel], {"wheel": {"gid": 999, "members": ["root", "ada"]}}) == []
+    assert smmsp_to_mend([wheel], {"wheel": {"gid": 999, "members": []}}) == [wheel]
+
+
+def test_a_number_that_another_group_holds_is_refused_with_its_variable() -> None:
+    wanted: list[dict[str, Any]] = [
+        {"name": "smmsp", "gid": 110, "variable": "smmsp_gid"},
+        {"name": "wheel", "gid": None, "variable": "smmsp_wheel_gid"},
+    ]
+    assert smmsp_taken(wanted, {"bind": {"gid": 111}, "smmsp": {"gid": 110}}) == []
+    (said,) = smmsp_taken(wanted, {"bind": {"gid": 110}, "smmsp": {"gid": 104}})
+    assert said.startswith("smmsp_gid is 110, but the group bind holds that number")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import yaml
 from ansible_collections.widgets.mail.plugins.lookup.role_errors import given, plain, refused, role_specs, slips
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
+
+from tests.unit.inventory import ROOT
 
 SPECS = {
     "dns_port": {"type": "int", "default": 53},
@@ -99,3 +106,25 @@ def test_messages_name_no_class_of_ansibles_and_list_no_boolean() -> None:
         "unable to convert to bool: it must be true or false."
     )
     assert plain("x.y. Supported parameters include: a, b.") == "x.y is an unknown key: allowed are a, b."
+
+
+@pytest.mark.parametrize("role", sorted(path.name for path in (ROOT / "roles").iterdir()))
+def test_a_role_looks_at_its_variables_before_anything_else(role: str) -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks/main.yml").read_text(encoding="utf-8"))
+    assert "widgets.mail.role_check" in tasks[0] and "when" not in tasks[0] and tasks[0]["tags"] == [role]
+
+
+def test_a_role_by_itself_refuses_what_types_cannot_say_without_a_look_at_the_host() -> None:
+    argv = [str(Path(sys.executable).with_name("ansible")), "-i", "untouched,", "-c", "community.docker.docker", "untouched"]
+    role = ["-m", "ansible.builtin.include_role", "-a", "name=widgets.mail.smmsp", "-e", "smmsp_gid=25"]
+    done = subprocess.run([*argv, *role], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "smmsp_gid is 25, which is the group floppy on every Debian host" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_whole_site_is_checked_once() -> None:
+    """The first playbook holds all roles' variables against their specs; those after it tell their roles that it has."""
+    first, *others = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    assert first["ansible.builtin.import_playbook"] == "validate.yml" and "vars" not in first
+    assert len(others) >= 6
+    assert [play for play in others if play["vars"] != {"role_check_done": True}] == []

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.widgets.mail.plugins.module_utils import owners
+from ansible_collections.widgets.mail.plugins.module_utils import owners, unit_states
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import State
 from ansible_collections.widgets.mail.plugins.modules import text_files
 
 
@@ -75,3 +76,22 @@ def test_a_link_in_the_place_of_a_directory_is_refused(capsys: Any, tmp_path: Pa
     (tmp_path / "link").symlink_to(tmp_path)
     answer = run(capsys, [], directories=[{"path": str(tmp_path / "link"), **row}])
     assert answer["failed"] and "is no directory" in answer["msg"]
+
+
+def test_what_is_left_to_do_for_units_is_told(capsys: Any, tmp_path: Path, row: dict[str, str], monkeypatch: Any) -> None:
+    """All of them where something changed, since they have to read it; otherwise those that do not run or do not start at boot."""
+    states = {"good.service": State(True, False, True, True), "off.service": State(True, False, False, True)}
+    monkeypatch.setattr(unit_states, "state", lambda _run, name: states[name])
+    files = [{"path": str(tmp_path / "file"), "content": "a\n", **row}]
+    assert run(capsys, files, check=True, units=[*states])["units"] == [*states]
+    assert run(capsys, files, units=[*states])["units"] == [*states]
+    again = run(capsys, files, units=[*states])
+    assert again["units"] == ["off.service"] and again["changed"] is False
+    assert run(capsys, files)["units"] == []
+
+
+def test_a_unit_without_its_suffix_is_refused_before_a_file_is_written(
+    capsys: Any, tmp_path: Path, row: dict[str, str]
+) -> None:
+    answer = run(capsys, [{"path": str(tmp_path / "file"), "content": "a\n", **row}], units=["named"])
+    assert answer["failed"] and "named" in answer["msg"] and [*tmp_path.iterdir()] == []

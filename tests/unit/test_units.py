@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.widgets.mail.plugins.modules.units import ABSENT, State, state_of, steps
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import ABSENT, State, misnamed, state_of
+from ansible_collections.widgets.mail.plugins.modules.units import steps
 
 GOOD = State(True, False, True, True)
 
@@ -52,3 +53,8 @@ def test_what_is_shown_of_a_unit_afterwards_does_not_depend_on_how_it_was(wanted
     """Check mode knows a unit as it is, the run after it as others have left it meanwhile."""
     befores = [ABSENT, GOOD._replace(active=False), GOOD._replace(enabled=False, active=False)]
     assert len({steps(state, wanted)[1] for state in befores}) == 1
+
+
+def test_a_name_without_a_suffix_is_refused() -> None:
+    assert misnamed(["named.service", "a@b.timer"]) == ""
+    assert misnamed(["named.service", "named", "a b.service"]).endswith(": named, a b.service")
