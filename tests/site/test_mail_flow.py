@@ -92,7 +92,7 @@ def test_nobody_inside_waits_for_a_stranger_who_says_nothing_and_his_mail_is_on_
     assert time.monotonic() - begun < PROMPT
     lab.until(lambda: gateway.sh(f"grep -l {word} /var/spool/mqueue/df* || true"), "the message on the gateway's disk")
     stranger.sh(SPEAK)
-    gateway.run("sendmail", "-qf")
+    mailflow.pushed(gateway)
     mailflow.arrived_abroad(word)
 
 
@@ -154,5 +154,5 @@ def test_mail_that_leaves_waits_at_the_store_while_the_gateway_is_away(store: la
     entry = mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
     assert entry in store.sh("sendmail -bp -Am")
     gateway.run("systemctl", "start", "sendmail")
-    store.run("sendmail", "-Am", "-qf")
+    mailflow.pushed(store)
     mailflow.arrived_abroad(word)
