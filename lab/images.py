@@ -22,14 +22,15 @@ DEFAULT_MIRROR = "http://ftp.debian.org/debian"  # only where the machine has no
 DEFAULT_SECURITY = "http://security.debian.org/debian-security"
 IMAGE_SOURCES = ROOT / "lab" / "image"
 
-# Run by the virtual environment's Python, which has a YAML parser: prints the packages of each role as JSON.
+# Run by the virtual environment's Python, which has a YAML parser: prints the packages of each role and its parts as JSON.
 READ_ROLES = """
 import json, pathlib, sys, yaml
 found = {}
 for path in sorted(pathlib.Path(sys.argv[1]).glob("*/vars/main.yml")):
     role = path.parent.parent.name
     data = yaml.safe_load(path.read_text()) or {}
-    found[role] = data.get(f"__{role}_packages", [])
+    name = f"__{role}_packages"
+    found[role] = {key: value for key, value in data.items() if key == name or key.startswith(f"{name}_")}
 print(json.dumps(found))
 """
 

@@ -93,7 +93,7 @@ ARGUMENTS = {
     "rows": "Rows of a report, each with its C(check), C(subject), C(verdict), C(found) and C(wanted).",
     "seed": "Something that is this site's own.",
     "seen": "What M(widgets.mail.selfcheck_look) has seen.",
-    "senders": "Address to host name of each host that is heard.",
+    "senders": "Address to host name of each host that is heard; for submission each user's own addresses, as in C(sendmail_senders).",
     "service": "Name of a service in the site's tables.",
     "settings": "Kernel settings, a * standing for every link.",
     "signatures": "Signatures, as in C(content_filter_signatures).",

@@ -42,12 +42,16 @@ def idn_domains(entries: Any) -> Any:
 
 
 def idn_users(users: Any) -> Any:
-    """Users of `site_users`, the domains of each with A-labels."""
+    """Users of `site_users`, the domains and senders of each with A-labels."""
     if not isinstance(users, list):
         return users
+    labels = {"domains": idn_domain, "senders": idn_address}
     return [
-        {**user, "domains": [idn_domain(name) for name in user["domains"]]}
-        if isinstance(user, dict) and isinstance(user.get("domains"), list)
+        {
+            key: [labels[key](name) for name in value] if key in labels and isinstance(value, list) else value
+            for key, value in user.items()
+        }
+        if isinstance(user, dict)
         else user
         for user in users
     ]

@@ -18,7 +18,7 @@ from ansible_collections.widgets.mail.plugins.filter.policy import (
     policy_sources,
 )
 
-USER_KEYS = {"name", "store", "password", "password_hash", "uid", "state", "domains"}
+USER_KEYS = {"name", "store", "password", "password_hash", "uid", "state", "domains", "senders"}
 ADDRESS = re.compile(r"^[^\s@,:;<>()\"\\|]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
@@ -260,7 +260,7 @@ def mail_home(user: dict[str, Any], domains: list[dict[str, Any]]) -> str:
 def mail_users(users: list[dict[str, Any]], domains: list[dict[str, Any]], host: str) -> list[dict[str, Any]]:
     """The users with a mailbox on a store, without what only says which one that is."""
     return [
-        {key: value for key, value in user.items() if key not in ("domains", "store")}
+        {key: value for key, value in user.items() if key not in ("domains", "store", "senders")}
         for user in users
         if mail_home(user, domains) == host
     ]

@@ -8,10 +8,11 @@ short_description: Packages that roles of this collection install
 description:
   - Reads C(__ROLE_packages) from C(vars/main.yml) of roles that lie beside this plugin, so that one transaction can install
     the packages of all roles of a host.
-  - The variable is a list, or lists by major version of the distribution.
+  - The variable is a list, or lists by major version of the distribution. What only a part of a role needs is in
+    C(__ROLE_packages_PART).
 options:
   _terms:
-    description: Names of roles.
+    description: Names of roles, and of their parts such as V(pop3:imap).
     required: true
   release:
     description: Major version of the distribution, such as V(12).
@@ -41,9 +42,12 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
 
 
-def packages_of(variables: dict[str, Any], role: str, release: str) -> list[str]:
-    """The packages of one role out of its variables; an error where the release is not among them."""
-    value = variables.get(f"__{role}_packages", [])
+def packages_of(variables: dict[str, Any], role: str, release: str, part: str = "") -> list[str]:
+    """The packages of a role, or of a part of it, out of its variables; an error where the release is not among them."""
+    name = f"__{role}_packages_{part}" if part else f"__{role}_packages"
+    if part and name not in variables:
+        raise ValueError(f"role {role} has no part {part} with packages of its own ({name})")
+    value = variables.get(name, [])
     if isinstance(value, dict):
         if release not in value:
             raise ValueError(f"role {role} has packages for the releases {', '.join(sorted(value))}, not for {release}")
@@ -52,14 +56,15 @@ def packages_of(variables: dict[str, Any], role: str, release: str) -> list[str]
 
 
 def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> list[str]:
-    """The packages of several roles, sorted, each once."""
+    """The packages of several roles, or parts of roles, sorted, each once."""
     found: set[str] = set()
-    for role in roles:
+    for term in roles:
+        role, _, part = term.partition(":")
         if not (directory / role).is_dir():
             raise ValueError(f"there is no role {role} in {directory}")
         path = directory / role / "vars" / "main.yml"
         if path.is_file():
-            found.update(packages_of(load(path), role, release))
+            found.update(packages_of(load(path), role, release, part))
     return sorted(found)
 
 

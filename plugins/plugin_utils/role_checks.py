@@ -26,6 +26,7 @@ from ansible_collections.widgets.mail.plugins.filter.sendmail import (
     sendmail_tls_errors,
 )
 from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_bad_keys
+from ansible_collections.widgets.mail.plugins.filter.submission import sendmail_sender_errors
 from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
@@ -214,6 +215,10 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_queue_interval": SENDMAIL_TIME,
     "sendmail_msp_queue_interval": SENDMAIL_TIME,
     "sendmail_relay_from": NETWORK,
+    "sendmail_submission_imap": (
+        lambda value: ADDRESS[0](value) and ipaddress.ip_address(value).is_loopback,
+        "an address of this host's loopback: what goes there is not encrypted",
+    ),
     "sendmail_limits_exempt": NETWORK,
     "sendmail_block_lists_exempt": NETWORK,
     "ssh_admin_user": USER,
@@ -468,8 +473,30 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(
             "sendmail_tls_key is another file than sendmail_tls_certificate: with sendmail_tls_pem, both are in the one file that it becomes."
         )
-    errors += sendmail_tls_errors(v["sendmail_tls_policy"])
+    errors += sendmail_tls_errors(v["sendmail_tls_policy"]) + _submission(v)
     return errors + sendmail_filter_errors(v["sendmail_block_lists"], v["sendmail_header_checks"], v["sendmail_milters"])
+
+
+def _submission(v: Values) -> list[str]:
+    ports = {name: v[name] for name in ("sendmail_submission_port", "sendmail_submissions_port") if v[name]}
+    errors = sendmail_sender_errors(v["sendmail_senders"])
+    if not ports:
+        return errors
+    named = " and ".join(f"{name} is {port}" for name, port in ports.items())
+    if v["sendmail_profile"] != "store":
+        errors.append(f"{named}, but sendmail_profile is {v['sendmail_profile']}: only a store has users who could log in.")
+    if not v["sendmail_tls"]:
+        errors.append(f"{named}, but sendmail_tls is false: passwords are taken over TLS only.")
+    if not v["sendmail_senders"]:
+        errors.append(f"{named}, but sendmail_senders is empty: nobody would have an address to write as.")
+    if len({25, *ports.values()}) <= len(ports):
+        errors.append(f"{named}: the ports must differ from each other and from 25.")
+    errors += [
+        f"sendmail_header_checks, entry {number}: with a port for submission, {row['header']} is checked against the user's own addresses."
+        for number, row in enumerate(v["sendmail_header_checks"], 1)
+        if str(row.get("header")).lower() in ("from", "sender")
+    ]
+    return errors
 
 
 # The groups that every Debian system has from its beginning (package base-passwd), by gid; wheel and smmsp are none of them.

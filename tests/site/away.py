@@ -12,6 +12,7 @@ import concurrent.futures
 import contextlib
 import errno
 import grp
+import imaplib
 import json
 import os
 import pathlib
@@ -386,6 +387,22 @@ def pop_fetch(address: str, ports: dict[str, int], user: str, password: str, tok
         if time.monotonic() > end:
             return None
         select.select([], [], [], 0.2)
+
+
+# -- IMAP ------------------------------------------------------------------------------------------------------------
+
+
+def imap_search(address: str, port: int, user: str, password: str, word: str, deadline: float) -> int:
+    """How many messages of the inbox have the word as their subject, over TLS; looked at again until one has, or the deadline (seconds)."""
+    end = time.monotonic() + deadline
+    with imaplib.IMAP4_SSL(address, port, ssl_context=trusting(), timeout=PATIENCE) as imap:
+        imap.login(user, password)
+        while True:
+            imap.select("INBOX", readonly=True)
+            found = len(imap.search(None, "SUBJECT", word)[1][0].split())
+            if found or time.monotonic() > end:
+                return found
+            select.select([], [], [], 0.2)
 
 
 # -- DNS -------------------------------------------------------------------------------------------------------------

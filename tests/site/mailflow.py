@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 from tests.site import away, lab
@@ -33,6 +34,21 @@ def from_the_world(recipients: list[str], word: str, sender: str = FOREIGNER) ->
 def from_the_desk(recipients: list[str], word: str, sender: str) -> str:
     """Somebody inside sends by the store; the queue id there."""
     return send(lab.Machine(lab.DESK), STORE, sender, recipients, word)
+
+
+def auth(user: str, password: str, meant: str = "") -> str:
+    """The command of somebody who logs in to an SMTP server (RFC 4616); meant: as whom he wants to act, where that is another."""
+    return "AUTH PLAIN " + base64.b64encode(f"{meant}\0{user}\0{password}".encode()).decode()
+
+
+def submit(start: lab.Machine, service: str, commands: list[str]) -> list[str]:
+    """The store's replies to commands at one of the ports for submission, once TLS is there."""
+    wrapped = service == "submissions"
+    hello = ["EHLO probe.example"] if wrapped else ["EHLO probe.example", "STARTTLS", "EHLO probe.example"]
+    replies: list[str] = start.call(
+        away.smtp, address=STORE, port=lab.port(service), commands=[*hello, *commands], wrapped=wrapped
+    )
+    return replies[1 + len(hello) :]
 
 
 def fetched(user: str, word: str, deadline: float = 20) -> str | None:

@@ -22,7 +22,7 @@ from ansible_collections.widgets.mail.plugins.filter import policy
 
 # Ports that are tried whether or not a service has them, by protocol; echo has none.
 INTEREST = {
-    "tcp": (22, 23, 25, 53, 79, 110, 143, 465, 514, 587, 995, 3306, 6000),
+    "tcp": (22, 23, 25, 53, 79, 110, 143, 465, 514, 587, 993, 995, 3306, 6000),
     "udp": (53, 514),
     "icmp": (0,),
 }
@@ -265,6 +265,9 @@ GREETINGS = {
     ("tcp", 53): r"dns (?!REFUSED)",
     ("udp", 53): r"dns (?!REFUSED)",
     ("tcp", 110): r"\+OK",
+    ("tcp", 465): r"220[ -]",
+    ("tcp", 587): r"220[ -]",
+    ("tcp", 993): r"\* OK",
     ("tcp", 995): r"\+OK",
     ("icmp", 0): r"echo",
 }

@@ -26,6 +26,7 @@ UNNEEDED = (
 )
 # Listeners that only the host itself reaches: where, and for what.
 LOOPBACK = {
+    lab.STORE: {("tcp", 143)},  # whom sendmail asks about passwords
     lab.NAMESERVER: {("tcp", 953), ("tcp", lab.port("dns")), ("udp", lab.port("dns"))},  # rndc, and its own resolver
 }
 # The container engine's own resolver: in every container, in a network namespace that the engine shares with it.

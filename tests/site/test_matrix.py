@@ -57,13 +57,17 @@ def log_rate() -> int:
     return int(own.get("firewall_log_rate", defaults["firewall_log_rate"]))
 
 
+# Services whose clients begin with TLS.
+TLS_FIRST = ("submissions", "imaps", "pop3s")
+
+
 def probe(cell: Cell, word: str) -> dict[str, Any]:
     """A cell as the prober takes it: what its client says first, where it is the client that begins."""
     out: dict[str, Any] = {"address": cell.address, "protocol": cell.protocol, "port": cell.port}
     services = lab.site()["services"]
     if cell.port in services["dns"].get(cell.protocol, []):
         out["dns"] = lab.domain()
-    elif cell.port in services["pop3s"].get(cell.protocol, []):
+    elif cell.protocol == "tcp" and cell.port in map(lab.port, TLS_FIRST):
         out["tls"] = True
     elif (cell.protocol, cell.port) in matrix.SYSLOG or cell.protocol == "udp":
         out["line"] = f"<134>Jan  1 00:00:00 probe matrix: {word}"
@@ -194,7 +198,7 @@ def at_store(cell: Cell) -> bool:
 
 def pop_or_smtp_from_beyond(cell: Cell) -> bool:
     """The store's own services, tried from beyond its zone."""
-    ports = {lab.port(service) for service in ("smtp", "pop3", "pop3s")}
+    ports = {lab.port(service) for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps")}
     return at_store(cell) and cell.port in ports and lab.zone(cell.source) != lab.zone(lab.STORE)
 
 

@@ -14,15 +14,21 @@ from tests.site import away, lab, mailflow
 
 UNITS = {
     **{host: ["sendmail.service", "sendmail-msp.service"] for host in lab.group("gateways")},
-    **{host: ["sendmail.service", "sendmail-msp.service", "dovecot.service"] for host in lab.group("stores")},
+    **{
+        host: ["sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "dovecot.service"]
+        for host in lab.group("stores")
+    },
     **{host: ["sendmail-msp.service", "named.service"] for host in lab.group("nameservers")},
 }
 MUST_RUN = {
     **{host: {"sendmail.service"} for host in lab.group("gateways")},
-    **{host: {"sendmail.service", "sendmail-msp.service", "dovecot.service"} for host in lab.group("stores")},
+    **{
+        host: {"sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "dovecot.service"}
+        for host in lab.group("stores")
+    },
     **{host: {"sendmail-msp.service", "named.service"} for host in lab.group("nameservers")},
 }
-PROGRAMS = ["sendmail", "smrsh", "named", "dovecot", "lmtp", "pop3", "pop3-login"]
+PROGRAMS = ["sendmail", "smrsh", "named", "dovecot", "lmtp", "pop3", "pop3-login", "imap", "imap-login", "saslauthd"]
 CAP_NET_BIND_SERVICE = 1 << 10
 MESSAGES = 12  # of each kind
 
@@ -59,6 +65,9 @@ def burst() -> None:
     for name in pipes:
         outward += lab.letter(mailflow.ours(other), [mailflow.ours(name)], words[0])[1:-1]
     lab.Machine(lab.DESK).call(away.smtp, address=mailflow.STORE, port=lab.port("smtp"), commands=[*outward, "QUIT"])
+    log_in = mailflow.auth(other, lab.password(other))
+    for _ in range(3):
+        mailflow.submit(lab.Machine(lab.DESK), "submissions", [log_in, "QUIT"])
     text = f"To: {mailflow.ours(reader)}\nSubject: {words[0]}\n\n{words[0]}\n"
     for _ in range(3):
         store.run("/usr/sbin/sendmail", "-t", user=lab.NOBODY, text=text)
@@ -96,7 +105,7 @@ ROOT = {
     "lmtp": "becomes the owner of each mailbox in turn: mailboxes belong to different users; only the MTA reaches it",
 }
 # Started as root, and nobody any more before they hear a client: these have to be seen in that state as well.
-STEPS_DOWN = {"pop3-login", "pop3", "tcpwrap"}
+STEPS_DOWN = {"pop3-login", "pop3", "imap-login", "imap", "tcpwrap"}
 
 
 def excused(state: dict[str, Any]) -> bool:

@@ -48,6 +48,11 @@ def logged_in(start: lab.Machine) -> str:
     return said
 
 
+def let_in_to_submit(start: lab.Machine) -> bool:
+    """Whether the lodger may hand in mail."""
+    return mailflow.submit(start, "submissions", [mailflow.auth(LODGER, PASSWORD), "QUIT"])[0].startswith("235 ")
+
+
 def kept(word: str, store: lab.Machine) -> str:
     """The file in the lodger's mailbox that holds a word."""
     return store.run("grep", "-rl", word, f"/var/mail/{LODGER}", check=False).stdout
@@ -60,10 +65,10 @@ def test_a_user_s_mail_outlasts_suspension_and_leave(
     early, late = lab.token(), lab.token()
     mailflow.from_the_world([mailflow.ours(LODGER)], early)
     lab.until(lambda: kept(early, store), "the first message in the mailbox")
-    assert logged_in(desk).startswith("+OK")
+    assert logged_in(desk).startswith("+OK") and let_in_to_submit(desk)
 
     converge({**lodger, "state": "suspended"})
-    assert logged_in(collector).startswith("-ERR")
+    assert logged_in(collector).startswith("-ERR") and not let_in_to_submit(collector)
     mailflow.from_the_world([mailflow.ours(LODGER)], late)
     lab.until(lambda: kept(late, store), "mail for somebody suspended in the mailbox")
 
