@@ -2,7 +2,7 @@
 LAB = python3 lab/lab.py $(if $(DEBIAN),--debian $(DEBIAN))
 
 .DEFAULT_GOAL = help
-.PHONY: help site up test lint unit molecule other test-roles test-acme test-check image conformance docs sanity changelog mutants drill bench
+.PHONY: help site up test lint unit molecule other test-roles test-acme test-check test-upgrade image conformance docs sanity changelog mutants drill bench
 .PHONY: audit bench-converge destroy
 
 help:  ## list these commands
@@ -34,6 +34,9 @@ test-acme:  ## another company in containers: two gateways, two stores, IPv6 (in
 
 test-check:  ## check mode against what is then done, on bare, converged and drifted hosts; each role's tag alone
 	@$(LAB) test check
+
+test-upgrade:  ## from an earlier commit to this tree while mail flows; FROM=COMMIT, the latest tag otherwise
+	@$(if $(FROM),UPGRADE_FROM='$(FROM)') $(LAB) test upgrade
 
 image:  ## the image of one release, for a lab of mixed releases
 	@$(LAB) image

@@ -106,8 +106,9 @@ def image(arguments: argparse.Namespace) -> int:
 # The parts of `make test`.
 PARTS = ["lint", "unit", "molecule"]
 # Only where asked for: more scenarios of molecule (the release that was not asked for, through converge, idempotence, mail and the
-# short drill; another inventory's lab; what check mode foretells), and each role by itself on a plain host.
-SCENARIOS = ["other", "acme", "check"]
+# short drill; another inventory's lab; what check mode foretells; from an earlier commit to this tree), and each role by itself on a
+# plain host.
+SCENARIOS = ["other", "acme", "check", "upgrade"]
 MORE_PARTS = [*SCENARIOS, "roles"]
 NEED_LAB = {"molecule", *SCENARIOS, "roles"}
 # What is run by this takes only what of the processors is left over.
