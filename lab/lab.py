@@ -120,7 +120,7 @@ TELL = {"LAB_TESTS_BEGUN": str(TESTS_BEGUN)}
 
 def checks(wanted: list[str]) -> list[Part]:
     """Names and commands of some of these parts."""
-    python = ["lab", "plugins", "tests", "tools"]
+    python = ["lab", "plugins", "roles", "tests", "tools"]
     every = {
         "lint": [
             ["ansible-lint", "--offline", "--profile", "production"],

@@ -125,7 +125,6 @@ def test_nobody_gets_another_user_s_addresses_by_asking_to_be_him(desk: lab.Mach
         [f"From: ({mailflow.ours(USER)}) {mailflow.ours(OTHER)}"],
         [f"From: {mailflow.ours(USER)} <>"],
         [f"From: {'x' * 2000} <{mailflow.ours(OTHER)}>"],
-        ["From:"],
     ],
     ids=[
         "another",
@@ -138,7 +137,6 @@ def test_nobody_gets_another_user_s_addresses_by_asking_to_be_him(desk: lab.Mach
         "his as a comment",
         "empty brackets",
         "long",
-        "nobody",
     ],
 )
 def test_a_user_s_name_is_the_only_one_that_readers_see(lines: list[str]) -> None:

@@ -277,7 +277,7 @@ def test_the_table_marks_what_is_wrong(site: dict[str, Any]) -> None:
     all_cells = cells(site)
     text = matrix.table(all_cells, [cell(site, "internet", "smtp1", "tcp", 25)])
     (row,) = [line for line in text.splitlines() if line.startswith("internet -> smtp1") and "198.51.100.4" in line]
-    assert row.split()[4:] == [*"..!.............."]
+    assert row.split()[4:] == [*"..!..............."]
     assert len(text.splitlines()) == 3 + len(matrix.rows(all_cells))
 
 
