@@ -50,7 +50,9 @@ def mail_sender_errors(users: Users, domains: list[str]) -> list[str]:
     for user in users if isinstance(users, list) else []:
         senders = user.get("senders") or [] if isinstance(user, dict) else []
         if not isinstance(senders, list):
-            errors.append(f"site_users, {user['name']}: senders is {senders!r}; give a list of addresses in {', '.join(domains)}.")
+            errors.append(
+                f"site_users, {user['name']}: senders is {senders!r}; give a list of addresses in {', '.join(domains)}."
+            )
             continue
         errors += [
             f"site_users, {user['name']}: senders holds {address!r}; give addresses in {', '.join(domains)}."

@@ -92,8 +92,8 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
 def size(stranger: lab.Machine) -> str:
     """How large a message the gateway says that it takes."""
     place = {"address": lab.public(lab.GATEWAY), "port": lab.port("smtp")}
-    hello = stranger.call(away.smtp, **place, commands=["EHLO probe.example", "QUIT"])[1]
-    return next(line[4:] for line in hello.splitlines() if line[4:].startswith("SIZE "))
+    _greeting, hello, _bye = stranger.call(away.smtp, **place, commands=["EHLO probe.example", "QUIT"])
+    return next(line[4:] for line in str(hello).splitlines() if line[4:].startswith("SIZE "))
 
 
 @pytest.mark.requirement("OPS-4", side="positive")
@@ -117,5 +117,9 @@ def test_root_comes_in_no_more_and_nobody_without_the_way(way: Way, host: str, t
     assert lab.ssh(way.config, f"root@{address}", "id").returncode == 255
     elsewhere = tmp_path / "config"
     start = lab.relay(lab.Machine(lab.DESK))
-    elsewhere.write_text(way.config.read_text().replace(lab.relay(lab.Machine(lab.COLLECTOR)), start).replace("ConnectTimeout 20", "ConnectTimeout 5"))
+    elsewhere.write_text(
+        way.config.read_text()
+        .replace(lab.relay(lab.Machine(lab.COLLECTOR)), start)
+        .replace("ConnectTimeout 20", "ConnectTimeout 5")
+    )
     assert lab.ssh(elsewhere, f"keeper@{address}", "id").returncode == 255

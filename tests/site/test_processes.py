@@ -15,7 +15,13 @@ from tests.site import away, lab, mailflow
 UNITS = {
     **{host: ["sendmail.service", "sendmail-msp.service"] for host in lab.group("gateways")},
     **{
-        host: ["sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "sendmail-senders.service", "dovecot.service"]
+        host: [
+            "sendmail.service",
+            "sendmail-msp.service",
+            "sendmail-auth.service",
+            "sendmail-senders.service",
+            "dovecot.service",
+        ]
         for host in lab.group("stores")
     },
     **{host: ["sendmail-msp.service", "named.service"] for host in lab.group("nameservers")},
@@ -23,7 +29,13 @@ UNITS = {
 MUST_RUN = {
     **{host: {"sendmail.service"} for host in lab.group("gateways")},
     **{
-        host: {"sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "sendmail-senders.service", "dovecot.service"}
+        host: {
+            "sendmail.service",
+            "sendmail-msp.service",
+            "sendmail-auth.service",
+            "sendmail-senders.service",
+            "dovecot.service",
+        }
         for host in lab.group("stores")
     },
     **{host: {"sendmail-msp.service", "named.service"} for host in lab.group("nameservers")},

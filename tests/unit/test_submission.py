@@ -35,7 +35,11 @@ def test_the_map_has_a_line_for_each_address_in_small_letters() -> None:
 
 
 def test_senders_must_be_addresses_of_the_site() -> None:
-    users: list[Any] = [{"name": "ann", "senders": ["x@far.example", "ann"]}, {"name": "bob", "senders": ["x@a.example"]}, "carol"]
+    users: list[Any] = [
+        {"name": "ann", "senders": ["x@far.example", "ann"]},
+        {"name": "bob", "senders": ["x@a.example"]},
+        "carol",
+    ]
     assert submission.mail_sender_errors(users, ["a.example"]) == [
         "site_users, ann: senders holds 'x@far.example'; give addresses in a.example.",
         "site_users, ann: senders holds 'ann'; give addresses in a.example.",
@@ -45,7 +49,9 @@ def test_senders_must_be_addresses_of_the_site() -> None:
 def test_what_a_role_is_given_must_be_users_with_addresses() -> None:
     assert submission.sendmail_sender_errors({"ann": ["ann@a.example"]}) == []
     said = submission.sendmail_sender_errors({"Ann": ["ann@a.example"], "bob": [], "carl": ["carl"], "dora": "dora@a.example"})
-    assert [error.split(" ")[0].rstrip(":") for error in said] == [f"sendmail_senders.{name}" for name in ("Ann", "bob", "carl", "dora")]
+    assert [error.split(" ")[0].rstrip(":") for error in said] == [
+        f"sendmail_senders.{name}" for name in ("Ann", "bob", "carl", "dora")
+    ]
 
 
 def test_a_port_is_open_where_a_flow_leads_to() -> None:

@@ -61,7 +61,7 @@ def sound(headers: Iterable[tuple[str, str]], user: str, lines: Iterable[str]) -
 def main() -> None:
     """Answer sendmail until the end."""
     # Debian's python3-milter; what is above needs nothing of it.
-    import Milter  # noqa: PLC0415
+    import Milter
 
     place, table = sys.argv[1:]
 
