@@ -46,6 +46,11 @@ class Way:
         return recap.play("site.yml", "-i", str(self.over), "-e", f"@{self.settings}", *more).changes
 
 
+def address(host: str) -> str:
+    """The address by which the management host knows another."""
+    return lab.address(host, lab.zone(lab.COLLECTOR))
+
+
 def everywhere(*steps: pages.Step) -> None:
     """Some commands of the page, on all hosts of the site at once."""
 
@@ -64,13 +69,13 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     home = tmp_path_factory.mktemp("keeper")
     key = home / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    known = [f"{lab.address(name)} {lab.Machine(name).sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}" for name in FAR]
+    known = [f"{address(name)} {lab.Machine(name).sh('cat /etc/ssh/ssh_host_ed25519_key.pub')}" for name in FAR]
     config = lab.ssh_config(home, key, "".join(known), lab.Machine(lab.COLLECTOR))
     settings = yaml.safe_load(EDIT.text) | {"site_ssh_authorized_keys": [(home / "key.pub").read_text().strip()]}
     hosts = {
         name: {
             "ansible_connection": "ansible.builtin.ssh",
-            "ansible_host": lab.address(name, lab.zone(lab.COLLECTOR)),
+            "ansible_host": address(name),
             "ansible_user": settings["ssh_admin_user"],
             "ansible_become": True,
             "ansible_ssh_common_args": f"-F {config}",
@@ -112,9 +117,8 @@ def test_a_change_by_ssh_has_its_effect_and_so_has_its_undoing(way: Way, strange
 @pytest.mark.requirement("OPS-4", side="negative")
 @pytest.mark.parametrize("host", FAR)
 def test_root_comes_in_no_more_and_nobody_without_the_way(way: Way, host: str, tmp_path: Path) -> None:
-    address = lab.address(host, lab.zone(lab.COLLECTOR))
-    assert lab.ssh(way.config, f"keeper@{address}", "sudo id -un").stdout == "root\n"
-    assert lab.ssh(way.config, f"root@{address}", "id").returncode == 255
+    assert lab.ssh(way.config, f"keeper@{address(host)}", "sudo id -un").stdout == "root\n"
+    assert lab.ssh(way.config, f"root@{address(host)}", "id").returncode == 255
     elsewhere = tmp_path / "config"
     start = lab.relay(lab.Machine(lab.DESK))
     elsewhere.write_text(
@@ -122,4 +126,4 @@ def test_root_comes_in_no_more_and_nobody_without_the_way(way: Way, host: str, t
         .replace(lab.relay(lab.Machine(lab.COLLECTOR)), start)
         .replace("ConnectTimeout 20", "ConnectTimeout 5")
     )
-    assert lab.ssh(elsewhere, f"keeper@{address}", "id").returncode == 255
+    assert lab.ssh(elsewhere, f"keeper@{address(host)}", "id").returncode == 255
