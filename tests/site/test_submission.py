@@ -76,7 +76,7 @@ def test_the_port_of_mail_servers_asks_nobody_for_a_password(server: str, start:
 
 @pytest.mark.requirement("MS-3", side="negative")
 def test_a_wrong_password_is_refused_and_makes_nobody_else_wait(desk: lab.Machine) -> None:
-    """Dovecot makes whoever has failed wait, by his address; here it sees that of its own host only."""
+    """Dovecot would make an address wait that has failed, and here it sees that of its own host only."""
     wrong = [mailflow.auth(OTHER, lab.token()), mailflow.auth("root", lab.token())]
     assert [reply[:10] for reply in mailflow.submit(desk, "submissions", [*wrong, "QUIT"])[:-1]] == ["535 5.7.0 "] * 2
     begun = time.monotonic()
