@@ -156,3 +156,19 @@ def test_mail_that_leaves_waits_at_the_store_while_the_gateway_is_away(store: la
     gateway.run("systemctl", "start", "sendmail")
     mailflow.pushed(store)
     mailflow.arrived_abroad(word)
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.usefixtures("gateway_away")
+def test_what_a_crash_left_half_written_in_a_client_s_queue_holds_no_message_up(
+    nameserver: lab.Machine, gateway: lab.Machine
+) -> None:
+    word, queue = lab.token(), "/var/spool/mqueue-client"
+    text = f"To: {mailflow.ours(READER)}\nSubject: {word}\n\n{word}\n"
+    nameserver.run("/usr/sbin/sendmail", "-t", user=lab.NOBODY, text=text)
+    entry = nameserver.sh(f"cd {queue} && grep -l {word} df*").strip().removeprefix("df")
+    nameserver.run("systemctl", "kill", "--signal=KILL", "sendmail-msp")
+    nameserver.sh(f"touch -d '20 seconds ago' {queue}/tf{entry} && chown smmsp:smmsp {queue}/tf{entry}")
+    gateway.run("systemctl", "start", "sendmail")
+    assert mailflow.fetched(READER, word, deadline=100) is not None
+    assert nameserver.run("test", "-e", f"{queue}/tf{entry}", check=False).returncode != 0
