@@ -389,6 +389,23 @@ def pop_fetch(address: str, ports: dict[str, int], user: str, password: str, tok
         select.select([], [], [], 0.2)
 
 
+# -- a mailbox as a file ---------------------------------------------------------------------------------------------
+
+
+def mbox_body(path: str, word: str, deadline: float) -> list[str] | None:
+    """The lines below the headers of the message in an mbox that has a word as its subject; None where none has come (seconds)."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        text = pathlib.Path(path).read_text(encoding="latin-1") if os.path.exists(path) else ""
+        for message in re.split(r"(?m)^From \S+ .*\n", text):
+            if f"\nSubject: {word}\n" in message:
+                # Lines that look like the next message's first have a mark before them, and a blank line is behind each message.
+                body = message.split("\n\n", 1)[1].removesuffix("\n")
+                return [re.sub(r"^>(>*From )", r"\1", line) for line in body.removesuffix("\n").split("\n")]
+        time.sleep(0.2)
+    return None
+
+
 # -- IMAP ------------------------------------------------------------------------------------------------------------
 
 
