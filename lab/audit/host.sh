@@ -29,6 +29,9 @@ if systemd-detect-virt --container --quiet; then
         linux-base >> root/var/lib/dpkg/status
 fi
 
+# The content has profiles for Debian 12 and no later one, and takes its rules for a host of that alone (lab/audit.yml says so).
+grep -q '^12\.' root/etc/debian_version || echo 12.0 > root/etc/debian_version
+
 tree=/mnt/scanners
 failed() {
     tail -n 20 "$1"
@@ -39,8 +42,9 @@ chroot root env "OSCAP_CPE_PATH=$tree/openscap/cpe" "OSCAP_XSLT_PATH=$tree/opens
     "$tree"/lib/ld-linux-*.so.* --library-path "$tree/lib" "$tree/bin/oscap" xccdf eval --skip-validation --profile "$profile" \
     --results /mnt/results/oscap.xml "$tree"/content/ssg-debian*-ds.xml > oscap.out 2>&1 || test $? -eq 2 || failed oscap.out
 
-# Lynis sees the packages as they are.
+# Lynis sees packages and release as they are.
 cp -a /var/lib/dpkg/status root/var/lib/dpkg/status
+cp -a /etc/debian_version root/etc/debian_version
 chroot root sh -c "cd $tree/lynis && exec sh ./lynis audit system --quick --no-colors --profile default.prf \
     --plugin-dir $tree/lynis/plugins --report-file /mnt/results/lynis.dat --log-file /mnt/results/lynis.log" \
     < /dev/null > lynis.out 2>&1 || failed lynis.out

@@ -1,4 +1,4 @@
-"""A role's own look at its variables, on the machine that Ansible runs on."""
+"""A role's own look at its variables, on the machine that Ansible runs on; then a note of how the host is, before it changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from ansible.plugins.loader import lookup_loader
 
 
 class ActionModule(ActionBase):
-    """The action itself: it asks the lookup, and nothing of the host."""
+    """The action itself: it asks the lookup, and has the module before_note run on the host."""
 
     TRANSFERS_FILES = False
-    _requires_connection = False
     _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
@@ -29,4 +28,5 @@ class ActionModule(ActionBase):
         errors = lookup.run([role], variables=task_vars)
         if errors:
             raise AnsibleActionFail(" ".join(errors))
+        result.update(self._execute_module(module_name="widgets.mail.before_note", task_vars=task_vars))
         return result

@@ -9,7 +9,7 @@ module: host_state
 short_description: Read which packages, users and groups a host has
 version_added: 0.1.0
 description:
-  - Reads dpkg's list, the users and the groups of a host in one step and changes nothing.
+  - Reads dpkg's list, the users and the groups of a host in one step and changes nothing (but for O(note)).
   - Roles skip what is there already. On an unchanged host this one reading stands for a dozen tasks.
   - Register its result. A fact would do as well, but would outlive the run where facts are cached.
 author: The widgets.mail developers (@widgets)
@@ -19,6 +19,10 @@ options:
     type: list
     elements: str
     default: []
+  note:
+    description: Whether to note how the host is, where no role has done so yet (M(widgets.mail.before_note)). This changes once.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -66,6 +70,7 @@ import pwd
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import before
 
 SHADOW = "/etc/shadow"
 
@@ -101,8 +106,15 @@ def users(shadow: dict[str, str]) -> dict[str, dict[str, str]]:
 def main() -> None:
     """Read all of it."""
     module = AnsibleModule(
-        argument_spec={"coming": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True
+        argument_spec={
+            "coming": {"type": "list", "elements": "str", "default": []},
+            "note": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
+    noted = module.params["note"] and not before.taken()
+    if noted and not module.check_mode:
+        before.take(module.run_command)
     _status, listing, _err = module.run_command(
         ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"], check_rc=True
     )
@@ -115,7 +127,7 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{SHADOW}: {error.strerror}: this has to run as root")
     groups: dict[str, Any] = {entry.gr_name: {"gid": entry.gr_gid, "members": list(entry.gr_mem)} for entry in grp.getgrall()}
-    module.exit_json(changed=False, packages=packages, leftovers=leftovers, groups=groups, users=users(shadow))
+    module.exit_json(changed=noted, packages=packages, leftovers=leftovers, groups=groups, users=users(shadow))
 
 
 if __name__ == "__main__":

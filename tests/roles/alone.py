@@ -18,6 +18,7 @@ import yaml
 
 from tests import pages
 from tests.check import truth
+from tests.roles import whole
 from tests.site import lab, recap
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,11 @@ def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Story:
-    """What the four runs said that they would change and did change, what was there before, and what the host says then."""
+    """What the four runs said that they would change and did change, what was there before, and what the host says then.
+
+    Then the role goes again: what check mode foretold of that, what was done, what a second run did, and how the host differs then
+    from how it was at first.
+    """
 
     packages: set[str]
     foreseen: recap.Run
@@ -107,6 +112,8 @@ class Story:
     again: recap.Run
     foreseen_again: recap.Run
     says: str
+    leave: list[recap.Run]
+    left: list[str]
 
 
 def written(shown: Example, place: Path) -> tuple[Path, list[str]]:
@@ -125,6 +132,25 @@ def run(shown: Example, place: Path, *more: str) -> recap.Run:
     """Run a README's playbook; what changed, or would change."""
     inventory, arguments = written(shown, place)
     return recap.play(*arguments, "--diff", *more, inventory=inventory)
+
+
+def leave(shown: Example, place: Path, *more: str) -> recap.Run:
+    """Have the roles of a README's playbook go again, the last one first; what changed, or would change."""
+    plays: list[dict[str, Any]] = yaml.safe_load(shown.playbook)
+    (play,) = plays
+    roles = [role if isinstance(role, dict) else {"role": role} for role in play.pop("roles")]
+    play["tasks"] = [
+        {
+            "name": f"Without {role['role']}",
+            "ansible.builtin.import_role": {"name": role["role"], "tasks_from": "absent"},
+            "vars": role.get("vars", {}),
+        }
+        for role in reversed(roles)
+    ]
+    inventory, (_playbook, *arguments) = written(shown, place)
+    backwards = place / "absent.yml"
+    backwards.write_text(yaml.safe_dump([play], sort_keys=False))
+    return recap.play(str(backwards), *arguments, "--diff", *more, inventory=inventory)
 
 
 def refusal(shown: Example, place: Path) -> str:
@@ -155,6 +181,7 @@ def name(role: str) -> None:
 def story(shown: Example, place: Path) -> Story:
     """A bare host: check, run, run again, check."""
     place.mkdir(parents=True)
+    before = whole.lines(said(shown, whole.LOOK))
     return Story(
         packages=set(said(shown, truth.PACKAGES).split()),
         foreseen=run(shown, place, "--check"),
@@ -162,4 +189,6 @@ def story(shown: Example, place: Path) -> Story:
         again=run(shown, place),
         foreseen_again=run(shown, place, "--check"),
         says=said(shown, shown.script),
+        leave=[leave(shown, place, "--check"), leave(shown, place), leave(shown, place)],
+        left=whole.differences(before, whole.lines(said(shown, whole.LOOK))),
     )

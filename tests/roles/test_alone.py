@@ -59,3 +59,14 @@ def test_a_role_alone_does_what_its_readme_says_as_check_mode_foresees_and_once(
     assert story.again.changes == set()
     assert story.foreseen_again.changes == set()
     assert [line for line in shown.says if not re.search(pattern(line), story.says)] == [], story.says
+
+
+@pytest.mark.parametrize("role", EXAMPLES)
+def test_a_role_that_goes_leaves_the_host_as_it_was_as_check_mode_foresees_and_once(
+    role: str, stories: dict[str, Future[alone.Story]]
+) -> None:
+    story = stories[role].result()
+    foreseen, made, again = story.leave
+    assert made.changes and foreseen.changes == made.changes
+    assert again.changes == set()
+    assert story.left == [], "\n".join(story.left)
