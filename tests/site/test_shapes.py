@@ -13,7 +13,7 @@ from tests.site import away, lab, mailflow
 
 READER = lab.users()[0]
 HELLO = "EHLO probe.example"
-LEVELS = 40
+LEVELS = 8
 TEXT = 'Content-Type: text/plain; charset="utf-8"'
 
 
@@ -104,7 +104,6 @@ def utf8(text: str) -> str:
 
 REFUSED: dict[str, Callable[[], list[str]]] = {
     "SMTPUTF8": lambda: [f"MAIL FROM:<{mailflow.FOREIGNER}> SMTPUTF8"],
-    "a sender beyond ASCII": lambda: [utf8(f"MAIL FROM:<jürgen@{lab.foreign_domain()}>")],
     "a recipient beyond ASCII": lambda: [f"MAIL FROM:<{mailflow.FOREIGNER}>", utf8(f"RCPT TO:<jürgen@{lab.domain()}>")],
     "BDAT": lambda: [f"MAIL FROM:<{mailflow.FOREIGNER}>", f"RCPT TO:<{mailflow.ours(READER)}>", "BDAT 0 LAST"],
     "BINARYMIME": lambda: [f"MAIL FROM:<{mailflow.FOREIGNER}> BODY=BINARYMIME"],
