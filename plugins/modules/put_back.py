@@ -173,7 +173,8 @@ class PutBack:
         if not going or not self.did(f"packages {' '.join(going)} purged"):
             return
         self.run("apt-get", "-y", "purge", *going)
-        planned = self.run("apt-get", "-s", "--purge", "autoremove")
+        weak = [f"APT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
+        planned = self.run("apt-get", "-s", "-o", weak[0], "-o", weak[1], "--purge", "autoremove")
         along = {line.split()[1] for line in planned.splitlines() if re.match(r"(Remv|Purg) ", line)} - kept
         if along:
             self.run("apt-get", "-y", "purge", *sorted(along))
