@@ -20,7 +20,7 @@ options:
     elements: str
     default: []
   note:
-    description: Whether to note how the host is, where no role has done so yet (M(widgets.mail.before_note)). This changes once.
+    description: Whether to note how the host is, where no role has done so yet (M(widgets.mail.before_note)).
     type: bool
     default: false
 attributes:
@@ -112,8 +112,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    noted = module.params["note"] and not before.taken()
-    if noted and not module.check_mode:
+    if module.params["note"] and not before.taken() and not module.check_mode:
         before.take(module.run_command)
     _status, listing, _err = module.run_command(
         ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"], check_rc=True
@@ -127,7 +126,7 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{SHADOW}: {error.strerror}: this has to run as root")
     groups: dict[str, Any] = {entry.gr_name: {"gid": entry.gr_gid, "members": list(entry.gr_mem)} for entry in grp.getgrall()}
-    module.exit_json(changed=noted, packages=packages, leftovers=leftovers, groups=groups, users=users(shadow))
+    module.exit_json(changed=False, packages=packages, leftovers=leftovers, groups=groups, users=users(shadow))
 
 
 if __name__ == "__main__":
