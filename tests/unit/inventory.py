@@ -9,6 +9,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+KEYS = ("B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE=", "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk=")
+# Certificates as far as the checks of an inventory look at them.
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+BOTH = f"-----BEGIN PRIVATE KEY-----\nTUlH\n-----END PRIVATE KEY-----\n{CERTIFICATE}"
 
 
 @cache
@@ -24,6 +28,18 @@ def site_of(inventory: str) -> dict[str, Any]:
     """The site dict that playbooks/group_vars/site.yml builds."""
     keys = ("zones", "hosts", "services", "flows", "pat", "domain", "domains")
     return {key: variables(inventory).get(f"site_{key}", {}) for key in keys}
+
+
+def made_by_the_lab(place: Path) -> None:
+    """Stand-ins, below a copy of the tree, for the keys and certificates that the lab makes before its hosts."""
+    certificates = {"authority": CERTIFICATE, "smtp1.both": BOTH, "mail.both": BOTH}
+    for name, text in [
+        *((f"certificates/{name}.pem", text) for name, text in certificates.items()),
+        *((f"keys/{name}.pub", key) for name, key in zip(("roamer", "branch"), KEYS, strict=True)),
+    ]:
+        path = place / ".lab" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def lab_variables() -> dict[str, Any]:

@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from tests import pages
-from tests.unit.inventory import ROOT
-from tests.unit.test_wrong_inputs import BOTH, KEYS
+from tests.unit.inventory import ROOT, made_by_the_lab
 
 PAGES = [pages.read(path) for path in pages.HOWTO]
 # What runs without a host; all else is run on the lab (tests/site/test_runbook.py).
@@ -39,7 +38,21 @@ def names(path: Path) -> set[str]:
 
 
 def test_there_are_the_pages_that_people_need() -> None:
-    wanted = {"domain", "user", "gateway", "flow", "tripwire", "key", "certificate", "dkim", "selfcheck", "path", "lockout"}
+    wanted = {
+        "domain",
+        "user",
+        "gateway",
+        "flow",
+        "tripwire",
+        "key",
+        "certificate",
+        "dkim",
+        "selfcheck",
+        "path",
+        "lockout",
+        "account",
+        "remove",
+    }
     assert {page.path.stem for page in PAGES} == wanted
     index = (ROOT / "docs/howto/README.md").read_text(encoding="utf-8")
     assert [name for name in sorted(wanted) if f"({name}.md)" not in index] == []
@@ -55,13 +68,7 @@ def test_no_block_of_a_page_is_left_out(page: pages.Page) -> None:
 @pytest.mark.parametrize(("page", "step"), CASES, ids=[f"{page.path.stem}: {step.script.strip()[:50]}" for page, step in CASES])
 def test_what_needs_no_host_says_what_the_page_says(page: pages.Page, step: pages.Step, tmp_path: Path) -> None:
     copy = pages.copy_of(ROOT / "inventories/lab", tmp_path, page.edits)
-    (tmp_path / ".lab/keys").mkdir(parents=True)
-    for name, key in zip(("roamer", "branch"), KEYS, strict=True):
-        (tmp_path / ".lab/keys" / f"{name}.pub").write_text(key)
-    (tmp_path / ".lab/certificates").mkdir()
-    for name in ("authority", "smtp1.both", "mail.both"):
-        text = BOTH if "both" in name else BOTH[BOTH.index("-----BEGIN CERT") :]
-        (tmp_path / ".lab/certificates" / f"{name}.pem").write_text(text)
+    made_by_the_lab(tmp_path)
     settings = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import sendmail, tls
 
-from tests.unit.inventory import ROOT, lab_site
+from tests.unit.inventory import BOTH, CERTIFICATE, ROOT, lab_site
 from tests.unit.test_contracts import load
-from tests.unit.test_wrong_inputs import BOTH, CERTIFICATE
 
 SOUND: dict[str, Any] = {"authority": CERTIFICATE, "certificates": {"smtp1": BOTH, "mail": "/etc/acme/mail.pem"}}
 

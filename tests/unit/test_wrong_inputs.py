@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.inventory import ROOT, lab_variables
+from tests.unit.inventory import BOTH, CERTIFICATE, KEYS, ROOT, lab_variables
 
 TABLE = ROOT / "tests/unit/data/wrong_inputs.yml"
 CASES: list[dict[str, Any]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
@@ -29,10 +29,6 @@ INVENTORY = "inventories/lab"
 UNTOUCHED = "no-such-container"
 SAID = re.compile(r"(?P<whose>.+) needs? (?P<count>\d+) correction\(s\)\. Nothing was changed\. (?P<words>.*)", re.DOTALL)
 # Public halves of keys that nobody has: those of the lab's peers are made with its props.
-KEYS = ("B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE=", "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk=")
-# Certificates as far as the checks of an inventory look at them.
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
-BOTH = f"-----BEGIN PRIVATE KEY-----\nTUlH\n-----END PRIVATE KEY-----\n{CERTIFICATE}"
 # One for each processor, up to as many as a small machine has.
 SERVERS = min(4, len(os.sched_getaffinity(0)))
 
