@@ -91,9 +91,14 @@ def between(hosts: dict[str, Any], start: str, end: str) -> list[str]:
 
 
 def inside(container: str, *command: str, stdin: str | None = None) -> str:
-    """Run a command in a container; its output."""
+    """Run a command in a container; its output. Mail that is no UTF-8 may be in it."""
     done = subprocess.run(
-        ["docker", "exec", "--interactive", container, *command], input=stdin, capture_output=True, text=True, check=False
+        ["docker", "exec", "--interactive", container, *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
