@@ -28,5 +28,7 @@ class ActionModule(ActionBase):
         errors = lookup.run([role], variables=task_vars)
         if errors:
             raise AnsibleActionFail(" ".join(errors))
-        result.update(self._execute_module(module_name="widgets.mail.before_note", task_vars=task_vars))
+        result.update(
+            self._execute_module(module_name="widgets.mail.before_note", module_args={"roles": [role]}, task_vars=task_vars)
+        )
         return result

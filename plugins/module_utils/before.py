@@ -1,58 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""The record of how a host was before a role of this collection first changed it: what `put_back` goes by.
+"""Notes of how a host was before a role of this collection came to it: what `put_back` goes by.
 
-Taken once, by the first role that comes to a host, and never again. It holds all of /etc with the keys in it, so it is root's alone.
+A role that has no note gets one before it changes anything; roles that come together share it, and a role that goes takes its note along.
+A note holds the files of /etc, keys included, so it is root's alone.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import json
 import os
+import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 PLACE = "/var/lib/widgets-mail"
-RECORD = f"{PLACE}/before.tar.gz"
-# Kept with their contents.
-TREES = ("/etc", "/root", "/usr/local")
-# Neither kept nor looked at: Ansible's own, and what is nobody's files.
-PASSED_OVER = ("/root/.ansible", "/proc", "/sys", "/dev", "/run", "/tmp", PLACE)
-# Of everything else, owner and mode.
-STATS, STATE = "stats", "state.json"
+# role -> {record: name of a file beside it, or null for a role that was here before there were notes; leaving: true}
+NOTES = f"{PLACE}/roles.json"
+# Kept with its contents, but for files larger than this many octets.
+TREE = "/etc"
+LARGEST = 1 << 20
+# Of all else, whether it was there, whose it was, and its mode. Not of these: the kernel's, and what is gone at the next boot.
+PASSED_OVER = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp")
+# People's files, mail and data can be many: so many levels of them are looked at.
+LEVELS = {
+    "/home": 1,
+    "/root": 1,
+    "/srv": 1,
+    "/media": 1,
+    "/mnt": 1,
+    "/var/mail": 1,
+    "/var/spool": 1,
+    "/var/cache": 1,
+    "/var/lib": 2,
+}
+# File systems that a host's own programs may lie on.
+DISKS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "overlay", "zfs", "f2fs"}
+STATS, STATE = "stats.json", "state.json"
 KERNEL = "/proc/sys"
-KERNEL_PARTS = ("fs", "kernel", "net", "vm")
+KERNEL_PARTS = ("dev", "fs", "kernel", "net", "vm")
+# What the roles' templates begin with.
+MARK = re.compile(rb"(?:by the role|Managed by Ansible \(role) (\w+)")
 
 Run = Callable[..., Any]
 
 
-class Stat(NamedTuple):
-    """Whose a file is, and what may be done with it."""
-
-    uid: int
-    gid: int
-    mode: int
+def closed(mounts: str) -> set[str]:
+    """The directories that are not looked into, by /proc/self/mounts."""
+    rows = [line.split(" ") for line in mounts.splitlines()]
+    return {*PASSED_OVER, *(row[1] for row in rows if len(row) > 2 and row[2] not in DISKS)}
 
 
-def within(path: str, places: tuple[str, ...]) -> bool:
-    """Whether a path is one of some places, or below one."""
-    return any(path == place or path.startswith(f"{place}/") for place in places)
-
-
-def walk(top: str = "/") -> Iterator[tuple[str, os.stat_result]]:
-    """Every file and directory of the root file system that is looked at."""
-    device = os.lstat(top).st_dev
+def walk(shut: set[str], top: str = "/") -> Iterator[tuple[str, os.stat_result]]:
+    """Every file and directory that is looked at. Directories at which it ends are added to those that are shut."""
     for directory, directories, files in os.walk(top):
-        directories[:] = [
-            name
-            for name in directories
-            if not within(os.path.join(directory, name), PASSED_OVER)
-            and os.lstat(os.path.join(directory, name)).st_dev == device
-        ]
+        for place, levels in LEVELS.items():
+            below = directory[len(place) :]
+            if directory.startswith(place) and below[:1] in ("", "/") and below.count("/") == levels:
+                shut.add(directory)
+        if directory in shut:
+            directories[:], files = [], []
         for name in [*directories, *files]:
             path = os.path.join(directory, name)
             try:
@@ -62,7 +72,7 @@ def walk(top: str = "/") -> Iterator[tuple[str, os.stat_result]]:
 
 
 def kernel_settings() -> dict[str, str]:
-    """The kernel's settings that can be read, as sysctl names them."""
+    """The kernel's settings that can be read, as paths below /proc/sys."""
     out = {}
     for part in KERNEL_PARTS:
         for directory, _directories, files in os.walk(f"{KERNEL}/{part}"):
@@ -88,100 +98,136 @@ def active(run: Run) -> list[str]:
     return sorted(line.split()[0] for line in out.splitlines() if line.split())
 
 
-def packages(run: Run) -> list[str]:
-    """The packages that are installed."""
+def packages(run: Run, status: str = "installed") -> list[str]:
+    """The packages that are installed, or in another state."""
     _rc, out, _err = run(["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"])
-    return sorted({line.split()[1] for line in out.splitlines() if line.startswith("installed ")})
+    return sorted({line.split()[1] for line in out.splitlines() if line.startswith(f"{status} ")})
 
 
-def taken() -> bool:
-    """Whether there is a record."""
-    return os.path.exists(RECORD)
+def notes() -> dict[str, dict[str, Any]] | None:
+    """Each role that has come to the host and not gone again; None where no role has come yet."""
+    try:
+        with open(NOTES, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except FileNotFoundError:
+        return None
 
 
-def _add(tar: tarfile.TarFile, name: str, text: str) -> None:
-    data = text.encode("utf-8", "surrogateescape")
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    tar.addfile(entry, io.BytesIO(data))
-
-
-def take(run: Run) -> None:
-    """Write the record, whole or not at all."""
+def write(path: str, fill: Callable[[Any], None]) -> None:
+    """Write a file of ours, whole or not at all."""
     os.makedirs(PLACE, mode=0o700, exist_ok=True)
-    _rc, overrides, _err = run(["dpkg-statoverride", "--list"])
-    state = {
-        "packages": packages(run),
-        "units": units(run),
-        "active": active(run),
-        "overrides": overrides.splitlines(),
-        "kernel": kernel_settings(),
-    }
-    stats = "".join(
-        f"{found.st_uid} {found.st_gid} {stat.S_IMODE(found.st_mode):o} {path}\n"
-        for path, found in walk()
-        if not within(path, TREES) and not stat.S_ISLNK(found.st_mode)
-    )
     handle, name = tempfile.mkstemp(dir=PLACE)
     try:
-        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=3) as tar:
-            _add(tar, STATE, json.dumps(state))
-            _add(tar, STATS, stats)
-            for tree in TREES:
-                tar.add(tree, arcname=tree, filter=lambda entry: None if within(f"/{entry.name}", PASSED_OVER) else entry)
-        os.replace(name, RECORD)
+        with os.fdopen(handle, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
 
 
-class Record:
-    """A record that was taken."""
+def keep(noted: dict[str, dict[str, Any]]) -> None:
+    """Write who has come, and drop the records that nobody goes by any longer."""
+    write(NOTES, lambda file: file.write(json.dumps(noted, indent=1, sort_keys=True).encode()))
+    wanted = {note["record"] for note in noted.values()}
+    for name in os.listdir(PLACE):
+        if name.startswith("before-") and name not in wanted:
+            os.unlink(f"{PLACE}/{name}")
 
-    def __init__(self, path: str = RECORD) -> None:
-        self._tar = tarfile.open(path)  # noqa: SIM115
-        self._entries = {f"/{entry.name.strip('/')}": entry for entry in self._tar.getmembers()}
-        self.state: dict[str, Any] = json.loads(self._text(STATE))
-        self.stats: dict[str, Stat] = {}
-        for line in self._text(STATS).split("\n"):
-            if line.count(" ") >= 3:
-                uid, gid, mode, place = line.split(" ", 3)
-                self.stats[place] = Stat(int(uid), int(gid), int(mode, 8))
 
-    def _text(self, name: str) -> str:
-        file = self._tar.extractfile(name)
-        assert file is not None
-        return file.read().decode("utf-8", "surrogateescape")
+def unnoted(roles: Iterable[str]) -> bool:
+    """Whether a role has no note, or one of an interrupted leave."""
+    have = notes() or {}
+    return any(role not in have or "leaving" in have[role] for role in roles)
 
-    def entry(self, path: str) -> tarfile.TarInfo | None:
-        """A file or directory as it was; None where there was none, or where its content was not kept."""
-        return self._entries.get(path)
 
-    def content(self, path: str) -> bytes:
-        """What a file held."""
-        file = self._tar.extractfile(self._entries[path])
-        return file.read() if file else b""
+def note(run: Run, roles: Iterable[str]) -> None:
+    """Note how the host is, for the roles that have no note yet."""
+    noted = notes() or {}
+    for role in roles:
+        noted.get(role, {}).pop("leaving", None)
+    new = [role for role in roles if role not in noted]
+    if new:
+        numbers = [int(name[7:-7]) for name in os.listdir(PLACE) if name.startswith("before-")] if os.path.isdir(PLACE) else []
+        record = f"before-{max(numbers, default=0) + 1}.tar.gz"
+        foreign = take(run, f"{PLACE}/{record}") - set(noted)
+        # A role that nobody noted has left its marks: the host is not what it was before the roles came.
+        noted.update({role: {"record": None if foreign else record} for role in new})
+    keep(noted)
 
-    def below(self, path: str) -> list[str]:
-        """What was below a directory, it included."""
-        return sorted(name for name in self._entries if within(name, (path,)))
 
-    def matching(self, pattern: str) -> list[str]:
-        """What there was of a pattern; a star stands for no slash."""
-        parts = pattern.count("/")
-        return [name for name in self._entries if name.count("/") == parts and fnmatch.fnmatchcase(name, pattern)]
+def leaving(role: str) -> None:
+    """Note that a role is about to go: what is left half done is not taken for done."""
+    noted = notes() or {}
+    noted[role]["leaving"] = True
+    keep(noted)
 
-    def stat(self, path: str) -> Stat | None:
-        """Whose something was, and its mode."""
-        if entry := self._entries.get(path):
-            return Stat(entry.uid, entry.gid, entry.mode)
-        return self.stats.get(path)
 
-    def setid(self) -> list[str]:
-        """The files that lent somebody's rights."""
-        return [path for path, found in self.stats.items() if found.mode & (stat.S_ISUID | stat.S_ISGID)]
+def forget(role: str) -> None:
+    """A role has gone."""
+    noted = notes() or {}
+    noted.pop(role, None)
+    keep(noted)
 
-    def lines(self, path: str) -> dict[str, list[str]]:
-        """The lines of a file such as /etc/passwd by their first field."""
-        rows = [line.split(":") for line in self.content(path).decode("utf-8").splitlines()]
-        return {row[0]: row for row in rows}
+
+def _add(tar: tarfile.TarFile, name: str, data: Any) -> None:
+    text = json.dumps(data).encode("ascii")
+    entry = tarfile.TarInfo(name)
+    entry.size = len(text)
+    tar.addfile(entry, io.BytesIO(text))
+
+
+def take(run: Run, path: str) -> set[str]:
+    """Write a record of how the host is; the roles whose marks are in its files."""
+    _rc, overrides, _err = run(["dpkg-statoverride", "--list"])
+    try:
+        _rc, tables, _err = run(["nft", "list", "tables"])
+    except Exception:
+        tables = ""
+    state: dict[str, Any] = {
+        "packages": packages(run),
+        "units": units(run),
+        "active": active(run),
+        "overrides": overrides.splitlines(),
+        "tables": tables.splitlines(),
+        "kernel": kernel_settings(),
+    }
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        shut = closed(file.read())
+    stats = [(name, found.st_uid, found.st_gid, found.st_mode) for name, found in walk(shut)]
+    state["closed"] = sorted(shut)
+    marks: set[str] = set()
+
+    def fill(file: Any) -> None:
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3) as tar:
+            _add(tar, STATE, state)
+            _add(tar, STATS, stats)
+            for name, _uid, _gid, mode in stats:
+                if name == TREE or name.startswith(f"{TREE}/"):
+                    marks.update(_keep(tar, name, mode))
+
+    write(path, fill)
+    return marks
+
+
+def _keep(tar: tarfile.TarFile, name: str, mode: int) -> set[str]:
+    """Put a file into a record; whose mark it bears."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+        return set()
+    try:
+        entry = tar.gettarinfo(name)
+        if not stat.S_ISREG(mode):
+            tar.addfile(entry)
+            return set()
+        with open(name, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        return set()
+    if len(data) > LARGEST:
+        return set()
+    # Of a file with two names, either may have to come back alone.
+    entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", len(data)
+    tar.addfile(entry, io.BytesIO(data))
+    return {found.decode() for found in MARK.findall(data)}

@@ -20,9 +20,10 @@ options:
     elements: str
     default: []
   note:
-    description: Whether to note how the host is, where no role has done so yet (M(widgets.mail.before_note)).
-    type: bool
-    default: false
+    description: Roles that are about to come, for which it is noted how the host is (M(widgets.mail.before_note)).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -108,12 +109,12 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "coming": {"type": "list", "elements": "str", "default": []},
-            "note": {"type": "bool", "default": False},
+            "note": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    if module.params["note"] and not before.taken() and not module.check_mode:
-        before.take(module.run_command)
+    if not module.check_mode and before.unnoted(module.params["note"]):
+        before.note(module.run_command, module.params["note"])
     _status, listing, _err = module.run_command(
         ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}\n"], check_rc=True
     )

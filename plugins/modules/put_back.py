@@ -9,23 +9,76 @@ module: put_back
 short_description: Take away what a role brought, and bring back what it replaced
 version_added: 0.1.0
 description:
-  - Goes by the record that the first role of this collection made of the host before it changed anything (/var/lib/widgets-mail).
-  - What was there then is as it was then; what was not is gone. What the list does not name is left alone.
-  - Nothing is done where a spool still holds something.
+  - Goes by the note that was made of the host before the role changed anything (M(widgets.mail.before_note)).
+  - What was there then is as it was then; what was not is gone. What the lists do not name is left alone, and so is what the note
+    does not know of.
+  - It refuses before anything changes where a spool holds something, where another role still needs what would go, and where the
+    connection would go.
+  - Where a role has not come to the host, or has gone already, nothing is done.
+  - The action plugin of this name fills in O(role), O(keep_packages), O(going), O(look) and O(way).
 author: The widgets.mail developers (@widgets)
 options:
+  role:
+    description: The role that goes; the one that the task is in.
+    type: str
+    required: true
+  keep_packages:
+    description: Packages that stay all the same, since another role needs them; the variable C(put_back_keep).
+    type: list
+    elements: str
+    default: []
+  going:
+    description: Roles that go in the same run, and before this one where it is needed by them; the variable C(put_back_going).
+    type: list
+    elements: str
+    default: []
+  look:
+    description: Whether only to refuse what has to be refused; the variable C(put_back_look).
+    type: bool
+    default: false
+  way:
+    description: The connection, as Ansible names it.
+    type: str
+    default: ssh
+  spools:
+    description: Directories below which no file may lie.
+    type: list
+    elements: str
+    default: []
+  spool_parts:
+    description: Names of the directories in them that count, all of them where it is empty.
+    type: list
+    elements: str
+    default: []
+  needed_by:
+    description: What of another role says that it still needs this one.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      role:
+        description: That role.
+        type: str
+        required: true
+      path:
+        description: A file of it.
+        type: str
+        required: true
+      holds:
+        description: What the file has to hold; it is enough that it is there where this is not given.
+        type: str
   units:
     description: systemd's units, with their suffix. Those that did not run are stopped, those that did are restarted.
     type: list
     elements: str
     default: []
   packages:
-    description: Packages to purge, with what came along for them alone, unless they were there before.
+    description: Packages to purge, with what came along for them alone, unless they were there before or others need them.
     type: list
     elements: str
     default: []
-  keep_packages:
-    description: Packages that stay all the same, since another role needs them.
+  packages_back:
+    description: Packages to install again where they were there before.
     type: list
     elements: str
     default: []
@@ -39,13 +92,32 @@ options:
     type: list
     elements: str
     default: []
+  overrides:
+    description: Files whose overrides in dpkg's list go in any case, since a package takes the users along that they name.
+    type: list
+    elements: str
+    default: []
+  setid:
+    description: Whether the set-id bits of all files are as they were.
+    type: bool
+    default: false
+  tables:
+    description: Tables of nftables, as C(inet firewall), that go unless they were there before.
+    type: list
+    elements: str
+    default: []
   users:
     description: Users that go unless they were there before.
     type: list
     elements: str
     default: []
   groups:
-    description: Groups that go unless they were there before.
+    description: Groups that go unless they were there before, or somebody else is in them by now.
+    type: list
+    elements: str
+    default: []
+  members:
+    description: Users that the role has put into those groups.
     type: list
     elements: str
     default: []
@@ -54,22 +126,8 @@ options:
     type: list
     elements: str
     default: []
-  packages_back:
-    description: Packages to install again where they were there before.
-    type: list
-    elements: str
-    default: []
-  setid:
-    description: Whether the set-id bits of all files are as they were.
-    type: bool
-    default: false
-  spools:
-    description: Patterns of which no file may be there.
-    type: list
-    elements: str
-    default: []
-  first:
-    description: Commands that come before all else, each a list of words; whether they fail is not looked at.
+  check:
+    description: Commands that read the files that have come back, each a list of words. Where one fails no unit is touched.
     type: list
     elements: list
     default: []
@@ -78,6 +136,32 @@ options:
     type: list
     elements: list
     default: []
+  rollback:
+    description: >-
+      Puts the files back that go, unless a second task of this module confirms it over a new connection. For roles that the
+      connection goes by.
+    type: dict
+    suboptions:
+      name:
+        description: Its name.
+        type: str
+        required: true
+      seconds:
+        description: How long it waits; 0 for none.
+        type: int
+        required: true
+      unit:
+        description: It is needed only where this unit ran before the role came.
+        type: str
+        required: true
+      commands:
+        description: What makes the host notice that its files are back.
+        type: list
+        elements: list
+        required: true
+  confirm:
+    description: The name of a rollback that is to be confirmed, instead of all else.
+    type: str
 attributes:
   check_mode:
     support: full
@@ -101,272 +185,96 @@ changes:
   returned: always
   type: list
   elements: str
+confirm:
+  description: Whether the rollback has to be confirmed.
+  returned: when something was done
+  type: bool
 """
 
-import fnmatch
-import glob
-import grp
-import os
-import pwd
-import re
-import shutil
-import stat
-import tarfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import before, statoverride
+from ansible_collections.widgets.mail.plugins.module_utils import before, leave, record, rollback
 
-ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "SUDO_FORCE_REMOVE": "yes"}
+TEXTS = (
+    *(
+        "keep_packages",
+        "going",
+        "spools",
+        "spool_parts",
+        "units",
+        "packages",
+        "packages_back",
+        "paths",
+        "modes",
+        "overrides",
+        "tables",
+    ),
+    *("users", "groups", "members", "kernel"),
+)
+TABLE = {name: {"type": "str", "required": True} for name in ("role", "path")} | {"holds": {"type": "str"}}
+ROLLBACK = {
+    "name": {"type": "str", "required": True},
+    "seconds": {"type": "int", "required": True},
+    "unit": {"type": "str", "required": True},
+    "commands": {"type": "list", "elements": "list", "required": True},
+}
 
 
-class PutBack:
-    """One role's leave."""
+def confirm(module: AnsibleModule, role: str, name: str) -> None:
+    """The operator still gets in: the role has gone."""
+    if not rollback.armed(module.run_command, name):
+        module.fail_json(
+            msg=f"What the role {role} had brought was put back: its going shut this connection out, or it was not confirmed in time. "
+            "`journalctl -t ansible-rollback` on the host tells when."
+        )
+    rollback.confirm(module.run_command, name)
+    before.forget(role)
+    module.exit_json(changed=False, changes=[])
 
-    def __init__(self, module: AnsibleModule, record: before.Record) -> None:
-        self.module, self.record, self.changes = module, record, []  # type: ignore[var-annotated]
 
-    def did(self, what: str) -> bool:
-        """Note something; whether it is to be done as well."""
-        self.changes.append(what)
-        return not self.module.check_mode
-
-    def run(self, *argv: str, must: bool = True) -> str:
-        """Run a command; one that may fail may be missing as well."""
-        if not must and not shutil.which(argv[0]):
-            return ""
-        status, out, err = self.module.run_command(list(argv), environ_update=ENVIRONMENT)
-        if status and must:
-            self.module.fail_json(msg=f"{' '.join(argv)}: {(err or out).strip()}", changes=self.changes)
-        return str(out)
-
-    # -- units -------------------------------------------------------------------------------------------------------
-
-    def stop(self, names: list[str]) -> None:
-        """Stop what did not run before, and take it out of the boot."""
-        have, running = before.units(self.module.run_command), set(before.active(self.module.run_command))
-        for name in names:
-            was = self.record.state["units"].get(name, "")
-            if (
-                have.get(name) in ("enabled", "masked")
-                and have[name] != was
-                and self.did(f"unit {name} no longer {have[name]}")
-            ):
-                self.run("systemctl", "unmask" if have[name] == "masked" else "disable", name)
-            if name in running and name not in self.record.state["active"] and self.did(f"unit {name} stopped"):
-                self.run("systemctl", "stop", name)
-
-    def start(self, names: list[str]) -> None:
-        """Start what did run before, by its own settings, and put it into the boot again."""
-        have = before.units(self.module.run_command)
-        for name in names:
-            was = self.record.state["units"].get(name, "")
-            if was in ("enabled", "masked") and have.get(name) not in (was, None):
-                self.run("systemctl", "enable" if was == "enabled" else "mask", name)
-            if name in self.record.state["active"]:
-                self.run("systemctl", "restart", name)
-
-    # -- packages ----------------------------------------------------------------------------------------------------
-
-    def purge(self, names: list[str], keep: list[str]) -> None:
-        """Purge packages, and what they brought along."""
-        there, kept = set(before.packages(self.module.run_command)), {*self.record.state["packages"], *keep}
-        going = sorted(there & set(names) - kept)
-        if not going or not self.did(f"packages {' '.join(going)} purged"):
-            return
-        self.run("apt-get", "-y", "purge", *going)
-        weak = [f"APT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
-        planned = self.run("apt-get", "-s", "-o", weak[0], "-o", weak[1], "--purge", "autoremove")
-        along = {line.split()[1] for line in planned.splitlines() if re.match(r"(Remv|Purg) ", line)} - kept
-        if along:
-            self.run("apt-get", "-y", "purge", *sorted(along))
-
-    def install(self, names: list[str]) -> None:
-        """Install what was there and is gone."""
-        gone = sorted(set(names) & set(self.record.state["packages"]) - set(before.packages(self.module.run_command)))
-        if gone and self.did(f"packages {' '.join(gone)} installed again"):
-            self.run("apt-get", "-y", "--no-install-recommends", "install", *gone)
-
-    # -- files -------------------------------------------------------------------------------------------------------
-
-    def files(self, patterns: list[str]) -> None:
-        """Bring files back, or take them away."""
-        paths = {path for pattern in patterns for path in [*glob.glob(pattern), *self.record.matching(pattern)]}
-        for path in sorted(paths):
-            names = sorted({*self.record.below(path), *([path] if os.path.lexists(path) else []), *self._present(path)})
-            for name in [name for name in reversed(names) if self.record.entry(name) is None]:
-                if os.path.lexists(name) and self.did(f"{name} removed"):
-                    self._remove(name)
-            for name in names:
-                entry = self.record.entry(name)
-                if entry and not self._same(name, entry) and self.did(f"{name} as it was"):
-                    self._restore(name, entry)
-
-    @staticmethod
-    def _present(path: str) -> list[str]:
-        if os.path.islink(path) or not os.path.isdir(path):
-            return []
-        return [os.path.join(top, name) for top, directories, files in os.walk(path) for name in [*directories, *files]]
-
-    @staticmethod
-    def _remove(name: str) -> None:
-        if os.path.isdir(name) and not os.path.islink(name):
-            shutil.rmtree(name)
-        else:
-            os.unlink(name)
-
-    def _same(self, name: str, entry: tarfile.TarInfo) -> bool:
-        try:
-            found = os.lstat(name)
-        except FileNotFoundError:
-            return False
-        if entry.issym():
-            return stat.S_ISLNK(found.st_mode) and os.readlink(name) == entry.linkname
-        kind = stat.S_ISDIR if entry.isdir() else stat.S_ISREG
-        if not kind(found.st_mode) or (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != (
-            entry.uid,
-            entry.gid,
-            entry.mode,
-        ):
-            return False
-        if entry.isdir():
-            return True
-        with open(name, "rb") as file:
-            return file.read() == self.record.content(name)
-
-    def _restore(self, name: str, entry: tarfile.TarInfo) -> None:
-        if entry.isdir():
-            if os.path.islink(name) or not os.path.isdir(name):
-                if os.path.lexists(name):
-                    self._remove(name)
-                os.makedirs(name)
-        else:
-            os.makedirs(os.path.dirname(name), exist_ok=True)
-            if os.path.isdir(name) and not os.path.islink(name):
-                shutil.rmtree(name)
-            new = f"{name}.put-back"
-            if os.path.lexists(new):
-                os.unlink(new)
-            if entry.issym():
-                os.symlink(entry.linkname, new)
-            else:
-                with open(new, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                    file.write(self.record.content(name))
-            self._own(new, entry.uid, entry.gid, None if entry.issym() else entry.mode)
-            try:
-                os.replace(new, name)
-            except OSError:
-                # A file that the container engine has mounted can only be written.
-                shutil.copyfile(new, name)
-                os.unlink(new)
-            return
-        self._own(name, entry.uid, entry.gid, entry.mode)
-
-    @staticmethod
-    def _own(name: str, uid: int, gid: int, mode: int | None) -> None:
-        os.lchown(name, uid, gid)
-        if mode is not None:
-            os.chmod(name, mode)
-
-    def overrides(self, paths: list[str]) -> None:
-        """Take out of dpkg's list what was not in it."""
-        listed = statoverride.listed(self.module.run_command)
-        was = statoverride.parse("\n".join(self.record.state["overrides"]))
-        links = statoverride.merged_links()
-        for path in paths:
-            for name in statoverride.aliases(path, links):
-                if name in listed and name not in was and self.did(f"{name} no longer overridden"):
-                    self.run("dpkg-statoverride", "--remove", name)
-
-    def modes(self, paths: list[str]) -> None:
-        """Owners and modes as they were."""
-        for path in paths:
-            found, wanted = (os.lstat(path) if os.path.lexists(path) else None), self.record.stat(path)
-            if not found or not wanted or stat.S_ISLNK(found.st_mode):
-                continue
-            if (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) != wanted and self.did(
-                f"{path} {wanted.mode:04o} again"
-            ):
-                self._own(path, *wanted)
-
-    # -- accounts and the kernel --------------------------------------------------------------------------------------
-
-    def accounts(self, users: list[str], groups: list[str]) -> None:
-        """Users and groups that were not there go; others lose the members that they did not have."""
-        had_users, had_groups = self.record.lines("/etc/passwd"), self.record.lines("/etc/group")
-        for name in users:
-            if (
-                name not in had_users
-                and any(entry.pw_name == name for entry in pwd.getpwall())
-                and self.did(f"user {name} gone")
-            ):
-                self.run("userdel", name)
-        for name in groups:
-            try:
-                members = grp.getgrnam(name).gr_mem
-            except KeyError:
-                continue
-            if name not in had_groups:
-                if self.did(f"group {name} gone"):
-                    self.run("groupdel", name)
-                continue
-            for member in members:
-                if member not in had_groups[name][3].split(",") and self.did(f"{member} no longer in {name}"):
-                    self.run("gpasswd", "--delete", member, name)
-
-    def kernel(self, patterns: list[str]) -> None:
-        """The kernel's settings as they were."""
-        now = before.kernel_settings()
-        for key, value in self.record.state["kernel"].items():
-            if now.get(key) in (None, value) or not any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns):
-                continue
-            if self.did(f"kernel {key} {value} again"):
-                with open(f"{before.KERNEL}/{key}", "w", encoding="latin-1") as file:
-                    file.write(value)
+def go(module: AnsibleModule, note: dict[str, Any]) -> None:
+    """The leave itself."""
+    going = leave.Leave(module, record.Record(f"{before.PLACE}/{note['record']}"), "leaving" in note)
+    going.refuse()
+    if not module.params["look"]:
+        going.go()
+    text = "".join(f"{line}\n" for line in going.changes)
+    module.exit_json(
+        changed=bool(going.changes), changes=going.changes, confirm=going.to_confirm, diff={"before": "", "after": text}
+    )
 
 
 def main() -> None:
     """Look, then act."""
-    lists = ("units", "packages", "keep_packages", "packages_back", "paths", "modes", "users", "groups", "kernel", "spools")
     module = AnsibleModule(
         argument_spec={
-            **{name: {"type": "list", "elements": "str", "default": []} for name in lists},
-            **{name: {"type": "list", "elements": "list", "default": []} for name in ("first", "commands")},
+            "role": {"type": "str", "required": True},
+            "look": {"type": "bool", "default": False},
+            "way": {"type": "str", "default": "ssh"},
             "setid": {"type": "bool", "default": False},
+            "confirm": {"type": "str"},
+            "needed_by": {"type": "list", "elements": "dict", "default": [], "options": TABLE},
+            "rollback": {"type": "dict", "options": ROLLBACK},
+            **{name: {"type": "list", "elements": "str", "default": []} for name in TEXTS},
+            **{name: {"type": "list", "elements": "list", "default": []} for name in ("check", "commands")},
         },
         supports_check_mode=True,
     )
-    if not before.taken():
+    role, notes = module.params["role"], before.notes()
+    if module.params["confirm"]:
+        confirm(module, role, module.params["confirm"])
+    if notes is None:
+        module.fail_json(msg=f"{before.NOTES} is not there: nobody has noted how this host was before roles came to it.")
+    note = (notes or {}).get(role)
+    if note is None:
+        module.exit_json(changed=False, changes=[], confirm=False)
+    elif note["record"] is None:
         module.fail_json(
-            msg=f"{before.RECORD} is not there: no role of this collection has noted how this host was before it came."
+            msg=f"The role {role} was on this host before it was noted how the host is: there is nothing to go by. Nothing was changed."
         )
-    ask: dict[str, Any] = module.params
-    for spool in ask["spools"]:
-        held = sorted(path for path in glob.glob(spool) if not os.path.isdir(path))
-        if held:
-            module.fail_json(
-                msg=f"There still is {', '.join(held[:5])}. Nothing was changed. Let it run empty, and run this again."
-            )
-    role = PutBack(module, before.Record())
-    for command in [] if module.check_mode else ask["first"]:
-        role.run(*map(str, command), must=False)
-    role.stop(ask["units"])
-    modes = [*ask["modes"], *(role.record.setid() if ask["setid"] else [])]
-    # Before the packages: dpkg stops at an override for a user that a package has taken along.
-    role.overrides(modes)
-    role.purge(ask["packages"], ask["keep_packages"])
-    role.install(ask["packages_back"])
-    role.files(ask["paths"])
-    role.modes(modes)
-    role.accounts(ask["users"], ask["groups"])
-    role.kernel(ask["kernel"])
-    if role.changes and not module.check_mode:
-        role.run("systemctl", "daemon-reload")
-        role.start(ask["units"])
-        for command in ask["commands"]:
-            role.run(*map(str, command))
-    text = "".join(f"{line}\n" for line in role.changes)
-    module.exit_json(changed=bool(role.changes), changes=role.changes, diff={"before": "", "after": text})
+    else:
+        go(module, note)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,7 @@ def leave(shown: Example, place: Path, *more: str) -> recap.Run:
     plays: list[dict[str, Any]] = yaml.safe_load(shown.playbook)
     (play,) = plays
     roles = [role if isinstance(role, dict) else {"role": role} for role in play.pop("roles")]
+    play.setdefault("vars", {})["put_back_going"] = [role["role"].split(".")[-1] for role in roles]
     play["tasks"] = [
         {
             "name": f"Without {role['role']}",
@@ -190,5 +191,5 @@ def story(shown: Example, place: Path) -> Story:
         foreseen_again=run(shown, place, "--check"),
         says=said(shown, shown.script),
         leave=[leave(shown, place, "--check"), leave(shown, place), leave(shown, place)],
-        left=whole.differences(before, whole.lines(said(shown, whole.LOOK))),
+        left=whole.differences(before, whole.lines(said(shown, whole.LOOK)), shown.role),
     )

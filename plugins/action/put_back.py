@@ -1,0 +1,28 @@
+"""What a role's leave has in common with every other: whose it is, what has to stay, and by which way the host is reached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """The module of this name, with what the play knows filled in."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        """Run the module."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        given = dict(self._task.args)
+        role = given.setdefault("role", task_vars.get("role_name"))
+        if role is None:
+            raise AnsibleActionFail("This takes a role away, and has to be a task of one.")
+        for option, variable in (("keep_packages", "put_back_keep"), ("going", "put_back_going"), ("look", "put_back_look")):
+            if variable in task_vars:
+                given.setdefault(option, self._templar.template(task_vars[variable]))
+        given.setdefault("way", self._connection.transport)
+        result.update(self._execute_module(module_name="widgets.mail.put_back", module_args=given, task_vars=task_vars))
+        return result
