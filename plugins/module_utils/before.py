@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import tarfile
 import tempfile
@@ -182,10 +183,7 @@ def _add(tar: tarfile.TarFile, name: str, data: Any) -> None:
 def take(run: Run, path: str) -> set[str]:
     """Write a record of how the host is; the roles whose marks are in its files."""
     _rc, overrides, _err = run(["dpkg-statoverride", "--list"])
-    try:
-        _rc, tables, _err = run(["nft", "list", "tables"])
-    except Exception:
-        tables = ""
+    tables = run(["nft", "list", "tables"])[1] if shutil.which("nft") else ""
     state: dict[str, Any] = {
         "packages": packages(run),
         "units": units(run),
