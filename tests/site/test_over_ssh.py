@@ -90,8 +90,10 @@ def way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
         assert found.by_engine()
         yield found
     finally:
-        recap.play("site.yml")
-        everywhere(GONE)
+        try:
+            recap.play("site.yml")
+        finally:
+            everywhere(GONE)
 
 
 def size(stranger: lab.Machine) -> str:
