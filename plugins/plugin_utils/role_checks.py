@@ -487,8 +487,6 @@ def _submission(v: Values) -> list[str]:
         return [*errors, f"{named}, but sendmail_profile is {v['sendmail_profile']}: only a store has users who could log in."]
     if not v["sendmail_tls"]:
         errors.append(f"{named}, but sendmail_tls is false: passwords are taken over TLS only.")
-    if not v["sendmail_senders"]:
-        errors.append(f"{named}, but sendmail_senders is empty: nobody would have an address to write as.")
     if len({25, *ports.values()}) <= len(ports):
         errors.append(f"{named}: the ports must differ from each other and from 25.")
     return errors
