@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.widgets.mail.plugins.lookup.role_packages import of_every_role
 
 
 class ActionModule(ActionBase):
@@ -24,5 +25,7 @@ class ActionModule(ActionBase):
             if variable in task_vars:
                 given.setdefault(option, self._templar.template(task_vars[variable]))
         given.setdefault("way", self._connection.transport)
+        release = (task_vars.get("ansible_facts") or {}).get("distribution_major_version")
+        given.setdefault("packages_of", of_every_role(str(release)) if release else {})
         result.update(self._execute_module(module_name="widgets.mail.put_back", module_args=given, task_vars=task_vars))
         return result

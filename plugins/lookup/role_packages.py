@@ -68,6 +68,16 @@ def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> li
     return sorted(found)
 
 
+def of_every_role(release: str, directory: Path = ROLES) -> dict[str, list[str]]:
+    """The packages of each role, those of all its parts included."""
+    out = {}
+    for path in sorted(directory.glob("*/vars/main.yml")):
+        role = path.parents[1].name
+        parts = [name.removeprefix(f"__{role}_packages_") for name in load(path) if name.startswith(f"__{role}_packages_")]
+        out[role] = role_packages([role, *(f"{role}:{part}" for part in parts)], release, directory)
+    return out
+
+
 class LookupModule(LookupBase):
     """The lookup itself."""
 

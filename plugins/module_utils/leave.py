@@ -18,8 +18,10 @@ from typing import Any
 from ansible_collections.widgets.mail.plugins.module_utils import before, record, rollback, statoverride
 
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive"}
-# Never purged, whoever brought them: a way in, and a way to become root.
-STAY = {"sudo", "openssl", "logrotate"}
+# Never purged, whoever brought it: a way to become root.
+STAY = {"sudo"}
+# Tools that somebody else may use by now.
+SHARED = {"openssl", "logrotate", "ca-certificates"}
 SYSCTL = ("/etc/sysctl.conf", "/etc/sysctl.d/*.conf", "/run/sysctl.d/*.conf", "/usr/lib/sysctl.d/*.conf")
 
 
@@ -92,9 +94,18 @@ class Leave:
         # What sends mail on its way goes in this run, before what it needs: it has its own spools looked at then.
         if found := held(self.ask["spools"], self.ask["spool_parts"]):
             self.fail(f"There still is {', '.join(found[:5])}. Nothing was changed. Let it run empty, and run this again.")
+        self.refuse_packages()
         own = "openssh-server" in set(self.ask["packages"]) - set(self.was.state["packages"])
         if own and self.ask["way"].split(".")[-1] in ("ssh", "paramiko", "paramiko_ssh"):
             self.fail("sshd came with the role, and this connection goes by it. Nothing was changed.")
+
+    def refuse_packages(self) -> None:
+        """Say which packages somebody else has that would go along with those of the role."""
+        others = {name for role in self.ask["going"] for name in self.ask["packages_of"].get(role, [])}
+        names = self.leaving()
+        for name, along in self.foreign(names).items():
+            if name not in SHARED and (found := along - others):
+                self.fail(f"{' '.join(sorted(found))} would go along with {name}, and is not the role's. Nothing was changed.")
 
     def go(self) -> None:
         """Everything, in the order in which one thing stands on another."""
@@ -107,7 +118,7 @@ class Leave:
         # Before the packages: dpkg stops at an override for a user that a package has taken along.
         self.overrides(modes)
         self.overrides(ask["overrides"], always=True)
-        self.purge(ask["packages"], ask["keep_packages"])
+        self.purge()
         self.install(ask["packages_back"])
         self.files(ask["paths"])
         self.modes(modes)
@@ -147,11 +158,17 @@ class Leave:
 
     # -- units -------------------------------------------------------------------------------------------------------
 
+    def at_boot(self, name: str, have: dict[str, str]) -> str | None:
+        """What is to happen to a unit at boot; of one made of a template systemd's list says nothing."""
+        if "@" in name and name not in have:
+            return self.run("systemctl", "is-enabled", name, must=False).strip() or None
+        return have.get(name)
+
     def boot(self, names: list[str]) -> None:
         """What is to happen at boot is what was to happen."""
         have = before.units(self.module.run_command)
         for name in names:
-            was, now = self.was.state["units"].get(name, ""), have.get(name)
+            was, now = self.was.state["units"].get(name, ""), self.at_boot(name, have)
             if now in ("enabled", "masked") and now != was and self.did(f"unit {name} no longer {now}"):
                 self.run("systemctl", "unmask" if now == "masked" else "disable", name)
 
@@ -202,32 +219,44 @@ class Leave:
         """What apt-get would remove."""
         return simulated(self.run("apt-get", "-s", *argv))
 
-    def purge(self, names: list[str], keep: list[str]) -> None:
+    def kept(self) -> set[str]:
+        """What stays, of all that is installed."""
+        noted = set(before.notes() or {}) - {self.ask["role"]}
+        needed = {name for role in noted for name in self.ask["packages_of"].get(role, [])}
+        return {*self.was.state["packages"], *self.ask["keep_packages"], *needed, *STAY}
+
+    def leaving(self) -> set[str]:
+        """The role's packages that have to go."""
+        installed = before.packages(self.module.run_command)
+        return (set(self.ask["packages"]) & set(installed)) - self.kept()
+
+    def foreign(self, names: set[str]) -> dict[str, set[str]]:
+        """What would go along with each package, unless the role has brought it as well."""
+        own = names | self.needs(names)
+        return {name: along for name in sorted(names) if (along := self.apt("purge", name) - own)}
+
+    def purge(self) -> None:
         """Purge packages and what came along for them; none that somebody else needs."""
-        installed = set(before.packages(self.module.run_command))
-        rest = set(before.packages(self.module.run_command, "config-files"))
-        kept = (installed & set(self.was.state["packages"])) | set(keep) | STAY
-        going = set(names) & (installed | rest) - kept
-        for name in sorted(going & installed):
-            # Not what would take along what has to stay, or what nobody here speaks of.
-            if self.apt("purge", name) - going:
-                going.discard(name)
-        if not going:
+        rest = set(self.ask["packages"]) & set(before.packages(self.module.run_command, "config-files")) - self.kept()
+        going = self.leaving()
+        going -= {name for name in self.foreign(going) if name in SHARED}
+        if not going | rest:
             return
         weak = [f"-oAPT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
-        along = self.apt(*weak, "--purge", "autoremove", *(f"{name}-" for name in sorted(going & installed)))
-        along -= self.apt("--purge", "autoremove") | going | kept
-        along &= self.needs(going)
-        if not self.did(f"packages {' '.join(sorted(going | along))} purged"):
+        along = self.apt(*weak, "--purge", "autoremove", *(f"{name}-" for name in sorted(going)))
+        along -= self.apt(*weak, "--purge", "autoremove") | going | self.kept()
+        if not self.did(f"packages {' '.join(sorted(going | rest | along))} purged"):
             return
-        if self.ask["spools"]:
-            self.run("apt-get", "-y", "remove", *sorted(going & installed))
+        if self.ask["spools"] and going:
+            self.run("apt-get", "-y", "remove", *sorted(going))
             # Nothing can be submitted any longer.
             self.look_again()
-        self.run("apt-get", "-y", "purge", *sorted(going | along))
+        self.run("apt-get", "-y", "purge", *sorted(going | rest | along))
 
     def needs(self, names: set[str]) -> set[str]:
         """What packages depend on, and what that depends on."""
+        if not names:
+            return set()
         said = self.run(
             *("apt-cache", "depends", "--recurse", "--installed", "--no-suggests", "--no-conflicts", "--no-breaks"),
             *("--no-replaces", "--no-enhances", *sorted(names)),
@@ -351,10 +380,12 @@ class Leave:
         listed = statoverride.listed(self.module.run_command)
         was = statoverride.parse("\n".join(self.was.state["overrides"]))
         links = statoverride.merged_links()
-        for path in paths:
-            for name in statoverride.aliases(path, links):
-                if name in listed and (always or name not in was) and self.did(f"{name} no longer overridden"):
+        for name in [name for path in paths for name in statoverride.aliases(path, links) if name in listed]:
+            if name not in was or always:
+                if self.did(f"{name} no longer overridden"):
                     self.run("dpkg-statoverride", "--remove", name)
+            elif listed[name] != was[name] and self.did(f"{name} overridden as it was"):
+                self.run("dpkg-statoverride", "--force-all", "--add", *was[name][:2], f"{was[name].mode:o}", name)
 
     def modes(self, paths: list[str]) -> None:
         """Owners and modes as they were."""

@@ -15,7 +15,7 @@ description:
   - It refuses before anything changes where a spool holds something, where another role still needs what would go, and where the
     connection would go.
   - Where a role has not come to the host, or has gone already, nothing is done.
-  - The action plugin of this name fills in O(role), O(keep_packages), O(going), O(look) and O(way).
+  - The action plugin of this name fills in O(role), O(packages_of), O(keep_packages), O(going), O(look) and O(way).
 author: The widgets.mail developers (@widgets)
 options:
   role:
@@ -23,10 +23,14 @@ options:
     type: str
     required: true
   keep_packages:
-    description: Packages that stay all the same, since another role needs them; the variable C(put_back_keep).
+    description: Packages that stay all the same; the variable C(put_back_keep).
     type: list
     elements: str
     default: []
+  packages_of:
+    description: The packages of every role of the collection; those of roles that are on the host stay.
+    type: dict
+    default: {}
   going:
     description: Roles that go in the same run, and before this one where it is needed by them; the variable C(put_back_going).
     type: list
@@ -255,6 +259,7 @@ def main() -> None:
             "setid": {"type": "bool", "default": False},
             "confirm": {"type": "str"},
             "needed_by": {"type": "list", "elements": "dict", "default": [], "options": TABLE},
+            "packages_of": {"type": "dict", "default": {}},
             "rollback": {"type": "dict", "options": ROLLBACK},
             **{name: {"type": "list", "elements": "str", "default": []} for name in TEXTS},
             **{name: {"type": "list", "elements": "list", "default": []} for name in ("check", "commands")},

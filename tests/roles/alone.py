@@ -100,15 +100,14 @@ def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Story:
-    """What the four runs said that they would change and did change, what was there before, and what the host says then.
+    """What a run changed, where check mode had foretold something else, what the next runs changed, and what the host says then.
 
     Then the role goes again: what check mode foretold of that, what was done, what a second run did, and how the host differs then
     from how it was at first.
     """
 
-    packages: set[str]
-    foreseen: recap.Run
     made: recap.Run
+    untrue: list[str]
     again: recap.Run
     foreseen_again: recap.Run
     says: str
@@ -169,6 +168,17 @@ def said(shown: Example, script: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120).stdout
 
 
+def look(shown: Example) -> set[str]:
+    """The host as a whole."""
+    return whole.lines(said(shown, whole.LOOK))
+
+
+def renamed(first: set[str], named: set[str]) -> set[str]:
+    """A host as it was at first, but by the name that it has been given since."""
+    naming = re.compile(r"\w+ /etc/host(s|name) ")
+    return {line for line in first if not naming.match(line)} | {line for line in named if naming.match(line)}
+
+
 def name(role: str) -> None:
     """Give a host its full name, as Debian's installer does. A name of a role may have what a host's may not."""
     label = role.replace("_", "-")
@@ -179,17 +189,19 @@ def name(role: str) -> None:
     subprocess.run(["docker", "exec", f"{PREFIX}-{role}", "sh", "-c", script], check=True)
 
 
-def story(shown: Example, place: Path) -> Story:
-    """A bare host: check, run, run again, check."""
+def story(shown: Example, place: Path, before: set[str]) -> Story:
+    """A bare host, of which a look was taken: check, run, run again, check, and all of it away again."""
     place.mkdir(parents=True)
-    before = whole.lines(said(shown, whole.LOOK))
+    packages = set(said(shown, truth.PACKAGES).split())
+    foreseen, made = run(shown, place, "--check"), run(shown, place)
+    # As long as its packages are there.
+    brought = truth.bringer(lambda _host, script: said(shown, script), {shown.host: packages})
     return Story(
-        packages=set(said(shown, truth.PACKAGES).split()),
-        foreseen=run(shown, place, "--check"),
-        made=run(shown, place),
+        made=made,
+        untrue=truth.untrue(foreseen, made, truth.UNKNOWN, brought),
         again=run(shown, place),
         foreseen_again=run(shown, place, "--check"),
         says=said(shown, shown.script),
         leave=[leave(shown, place, "--check"), leave(shown, place), leave(shown, place)],
-        left=whole.differences(before, whole.lines(said(shown, whole.LOOK)), shown.role),
+        left=whole.differences(before, look(shown), shown.role),
     )

@@ -8,7 +8,7 @@ import re
 RESTLESS = re.compile(
     r"/(var/(log|cache|backups|tmp|lib/(dpkg|apt|systemd|widgets-mail|ucf|private|logrotate))"
     r"|tmp|run|proc|sys|dev|root/\.ansible"
-    r"|etc/(ld\.so\.cache|\.pwd\.lock|mtab|(passwd|group|shadow|gshadow|subuid|subgid)-))(/|$)"
+    r"|etc/(ld\.so\.cache|\.pwd\.lock|mtab|(passwd|group|shadow|gshadow|subuid|subgid)-?))(/|$)"
 )
 # For a shell: every file with kind, mode, owner and target, and a sum of what counts; then all else, a line each.
 LOOK = r"""
@@ -16,6 +16,7 @@ find / -xdev ! -path '/proc/*' ! -path '/sys/*' -printf 'file %p %y %m %U:%G %l\
 find /etc /usr/local /root /var/lib /var/spool -xdev -type f -exec sha256sum {} + | awk '{print "sum", $2, $1}'
 dpkg-query -W -f 'package ${binary:Package} ${db:Status-Status}\n'
 dpkg-statoverride --list | sed 's/^/override /'
+awk -F: '{print "account", ($3 >= 100 && $3 < 1000 ? "system" : "own"), $0}' /etc/passwd /etc/group
 ss -Hlntu | awk '{print "listener", $1, $5}'
 systemctl list-unit-files --no-legend --plain | awk '{print "unit", $1, $2}'
 systemctl list-units --state=active --type=service,socket,timer --no-legend --plain | awk '{print "runs", $1}'
@@ -42,10 +43,13 @@ def lines(said: str) -> set[str]:
 # What a role leaves behind on purpose, as its tasks/absent.yml says.
 STAYS = {
     "ssh": re.compile(r"(file|sum) /root/\.ssh\b"),  # the operator's way in
+    "syslog": re.compile(r"(file|sum) /var/spool/rsyslog\b"),  # what nobody has taken yet
 }
+# Packages make users that outlive them, so that nobody gets their files.
+OF_PACKAGES = re.compile(r"account system ")
 
 
 def differences(before: set[str], after: set[str], role: str) -> list[str]:
     """What went, with a minus, and what came, with a plus."""
-    came = {line for line in after - before if not (role in STAYS and STAYS[role].match(line))}
+    came = {line for line in after - before if not OF_PACKAGES.match(line) and not (role in STAYS and STAYS[role].match(line))}
     return sorted([f"- {line}" for line in before - after] + [f"+ {line}" for line in came])

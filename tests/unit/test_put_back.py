@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from ansible_collections.widgets.mail.plugins.module_utils import before, leave, record
 
-PARAMETERS: dict[str, Any] = {"role": "dns", "going": [], "needed_by": [], "spools": [], "spool_parts": [], "packages": []}
+LISTS = ("going", "needed_by", "spools", "spool_parts", "packages", "keep_packages")
+PARAMETERS: dict[str, Any] = {"role": "dns", "packages_of": {}, **{name: [] for name in LISTS}}
+INSTALLED = ["bash"]
+# What apt-get would take along with a package, and what a package depends on.
+ALONG = {"bind9": "bind9", "mta": "mta mta-base tripwire", "openssl": "openssl tripwire"}
+NEEDS = {"mta": "mta\n  Depends: mta-base\nmta-base\n"}
 
 
 class RefusedError(Exception):
@@ -35,8 +40,12 @@ class Module:
 
 def ran(argv: list[str], **_: Any) -> tuple[int, str, str]:
     """A host's answers."""
+    if argv[:2] == ["apt-get", "-s"]:
+        return 0, "".join(f"Purg {name} [1]\n" for name in ALONG.get(argv[-1], "").split()), ""
+    if argv[0] == "apt-cache":
+        return 0, NEEDS.get(argv[-1], argv[-1]), ""
     said = {
-        "dpkg-query": "installed bash\nconfig-files exim4\n",
+        "dpkg-query": "".join(f"installed {name}\n" for name in INSTALLED) + "config-files exim4\n",
         "dpkg-statoverride": "root smmsp 2555 /usr/bin/x\n",
         "list-unit-files": "ssh.service enabled enabled\nrun.service enabled enabled\n",
         "list-units": "ssh.service loaded active running x\nrun.service loaded active running x\n",
@@ -239,3 +248,36 @@ def test_the_program_that_the_connection_goes_by_stays(host: Path, way: str, ref
 def test_what_apt_would_take_along_is_read_from_its_own_words() -> None:
     said = "NOTE: This is only a simulation!\nRemv tripwire [2.4]\nPurg m4 [1.4.19-3]\nInst x\n"
     assert leave.simulated(said) == {"tripwire", "m4"}
+
+
+@pytest.fixture
+def later(host: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The host when packages have come to it."""
+    monkeypatch.setitem(globals(), "INSTALLED", ["bash", "bind9", "mta", "mta-base", "openssl", "sudo", "tripwire"])
+    return host
+
+
+@pytest.mark.parametrize(
+    ("given", "going"),
+    [
+        ({"packages": ["bash", "bind9", "sudo", "absent"]}, {"bind9"}),
+        ({"packages": ["bind9", "openssl"], "keep_packages": ["openssl"]}, {"bind9"}),
+        ({"packages": ["bind9", "openssl"], "packages_of": {"ssh": ["openssl"], "pop3": ["bind9"]}}, {"bind9"}),
+        ({"packages": ["bind9", "openssl"], "packages_of": {"dns": ["openssl", "bind9"]}}, {"bind9", "openssl"}),
+    ],
+    ids=["what was there and sudo", "what is kept", "what a role that is here has", "its own"],
+)
+def test_packages_go_that_the_role_brought_and_nobody_else_has(later: Path, given: dict[str, Any], going: set[str]) -> None:
+    before.note(ran, ["ssh"])
+    assert leave.Leave(Module(**given), read(later)).leaving() == going
+
+
+def test_what_is_not_the_role_s_does_not_go_along(later: Path) -> None:
+    with pytest.raises(RefusedError, match=r"^tripwire would go along with mta, .*\. Nothing was changed"):
+        leave.Leave(Module(packages=["mta"]), read(later)).refuse()
+    leave.Leave(Module(packages=["mta"], going=["scan"], packages_of={"scan": ["tripwire"]}), read(later)).refuse()
+    # A tool that others use by now stays without a word.
+    leave.Leave(Module(packages=["openssl"]), read(later)).refuse()
+    module = Module(packages=["openssl"])
+    leave.Leave(module, read(later)).purge()
+    assert not any("purge" in argv and "-s" not in argv for argv in module.ran)
