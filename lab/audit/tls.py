@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from sslyze import (
     ProtocolWithOpportunisticTlsEnum,
@@ -45,11 +46,11 @@ def request(target: str) -> ServerScanRequest:
     )
 
 
-def main() -> int:
-    """Scan what the arguments name."""
+def scan(targets: list[str]) -> dict[str, dict[str, Any]]:
+    """What is found at some targets, by host and port."""
     profile = MozillaTlsConfiguration.get(TlsConfigurationEnum.MOZILLA_INTERMEDIATE)
     scanner = Scanner()
-    scanner.queue_scans(request(target) for target in sys.argv[1:])
+    scanner.queue_scans(request(target) for target in targets)
     out = {}
     for result in scanner.get_results():
         issues: dict[str, str] = {}
@@ -69,7 +70,17 @@ def main() -> int:
             "issues": issues,
             "error": error if speaks_tls else "",
         }
-    print(json.dumps(out))
+    return out
+
+
+def main() -> int:
+    """Scan what the arguments name."""
+    found = scan(sys.argv[1:])
+    # All ports at once may be more handshakes than a server answers in time; one at a time they are not.
+    for target in sys.argv[1:]:
+        if found[":".join(target.split(":")[:2])]["error"]:
+            found |= scan([target])
+    print(json.dumps(found))
     return 0
 
 

@@ -153,6 +153,11 @@ def leave(shown: Example, place: Path, *more: str) -> recap.Run:
     return recap.play(str(backwards), *arguments, "--diff", *more, inventory=inventory)
 
 
+def told(done: recap.Run) -> set[str]:
+    """The lines of a leave, one for each thing that goes or comes back."""
+    return {line for parts in done.parts.values() for part in parts for line in part.after.splitlines()}
+
+
 def refusal(shown: Example, place: Path) -> str:
     """What a run says that must fail."""
     place.mkdir(parents=True)
