@@ -18,7 +18,7 @@ archive() {
 apt-get update
 apt-get -y --no-install-recommends dist-upgrade
 apt-get -y --no-install-recommends install \
-    apt-utils ca-certificates dbus iproute2 procps python3 python3-apt systemd systemd-sysv
+    apt-utils ca-certificates dbus iproute2 procps python3 python3-apt sensible-utils systemd systemd-sysv
 apt-get clean
 
 # Every container makes its own identity at its first boot.

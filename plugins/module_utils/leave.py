@@ -170,7 +170,8 @@ class Leave:
         for name in names:
             was, now = self.was.state["units"].get(name, ""), self.at_boot(name, have)
             if now in ("enabled", "masked") and now != was and self.did(f"unit {name} no longer {now}"):
-                self.run("systemctl", "unmask" if now == "masked" else "disable", name)
+                # A mask leaves the links of the boot where they are.
+                self.run("systemctl", "unmask" if now == "masked" else "mask" if was == "masked" else "disable", name)
 
     def stop(self, names: list[str]) -> None:
         """Stop what did not run before; and all of it where a spool has to stay as it is."""
