@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - To be the first task of a role of this collection. It says of the role's variables what the types in C(meta/argument_specs.yml)
     cannot, by the lookup C(widgets.mail.role_errors), before the role changes anything.
-  - Then it notes how the host is, where no role has done so yet (M(widgets.mail.before_note)).
+  - Then it notes how the host is, where the role has no note yet (M(widgets.mail.before_note)).
   - Where the variable C(role_check_done) is true it is skipped. A playbook sets it that has had all roles checked in one task before
     the first of them ran, as C(widgets.mail.site) has.
 author: The widgets.mail developers (@widgets)

@@ -102,8 +102,8 @@ def hosts(wanted: dict[str, Example]) -> dict[str, Any]:
 class Story:
     """What a run changed, where check mode had foretold something else, what the next runs changed, and what the host says then.
 
-    Then the role goes again: what check mode foretold of that, what was done, what a second run did, and how the host differs then
-    from how it was at first.
+    Then the role goes again: what it said and what was there of a message that still lay with it, what check mode foretold of the
+    leave, what was done, what a second run did, and how the host differs then from how it was at first.
     """
 
     made: recap.Run
@@ -111,6 +111,7 @@ class Story:
     again: recap.Run
     foreseen_again: recap.Run
     says: str
+    held: str
     leave: list[recap.Run]
     left: list[str]
 
@@ -151,6 +152,28 @@ def leave(shown: Example, place: Path, *more: str) -> recap.Run:
     backwards = place / "absent.yml"
     backwards.write_text(yaml.safe_dump([play], sort_keys=False))
     return recap.play(str(backwards), *arguments, "--diff", *more, inventory=inventory)
+
+
+# A message that nobody has fetched or sent yet, where a role keeps such.
+MAIL = {"pop3": "/var/mail/alice/.Sent/cur/1", "sendmail": "/var/spool/mqueue/df1", "smmsp": "/var/spool/mqueue-client/df1"}
+
+
+def held(shown: Example, place: Path) -> str:
+    """How a leave ends while a message lies with the role, and then what of it is there and which of Dovecot and sendmail run."""
+    if shown.role not in MAIL:
+        return ""
+    path = MAIL[shown.role]
+    said(shown, f"mkdir -p {path.rpartition('/')[0]} && echo text >{path}")
+    running = "cat " + path + "; systemctl is-active dovecot sendmail"
+    before = said(shown, running)
+    try:
+        leave(shown, place)
+        end = "it went"
+    except AssertionError as error:
+        end = str(error)
+    after = said(shown, running)
+    said(shown, f"rm {path}; rmdir --ignore-fail-on-non-empty {path.rpartition('/')[0]}")
+    return end if after == before else f"{end}: {before} and then {after}"
 
 
 def told(done: recap.Run) -> set[str]:
@@ -207,6 +230,7 @@ def story(shown: Example, place: Path, before: set[str]) -> Story:
         again=run(shown, place),
         foreseen_again=run(shown, place, "--check"),
         says=said(shown, shown.script),
+        held=held(shown, place),
         leave=[leave(shown, place, "--check"), leave(shown, place), leave(shown, place)],
         left=whole.differences(before, look(shown), shown.role),
     )

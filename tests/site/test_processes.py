@@ -12,34 +12,14 @@ import pytest
 
 from tests.site import away, lab, mailflow
 
+OF_STORES = ["sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "sendmail-senders.service", "dovecot.service"]
 UNITS = {
     **{host: ["sendmail.service", "sendmail-msp.service"] for host in lab.group("gateways")},
-    **{
-        host: [
-            "sendmail.service",
-            "sendmail-msp.service",
-            "sendmail-auth.service",
-            "sendmail-senders.service",
-            "dovecot.service",
-        ]
-        for host in lab.group("stores")
-    },
+    **{host: OF_STORES for host in lab.group("stores")},
     **{host: ["sendmail-msp.service", "named.service"] for host in lab.group("nameservers")},
 }
-MUST_RUN = {
-    **{host: {"sendmail.service"} for host in lab.group("gateways")},
-    **{
-        host: {
-            "sendmail.service",
-            "sendmail-msp.service",
-            "sendmail-auth.service",
-            "sendmail-senders.service",
-            "dovecot.service",
-        }
-        for host in lab.group("stores")
-    },
-    **{host: {"sendmail-msp.service", "named.service"} for host in lab.group("nameservers")},
-}
+# All of them, but for the client queue's runner of a gateway.
+MUST_RUN = {host: set(units) for host, units in UNITS.items()} | {host: {"sendmail.service"} for host in lab.group("gateways")}
 PROGRAMS = ["sendmail", "smrsh", "named", "dovecot", "lmtp", "pop3", "pop3-login", "imap", "imap-login", "saslauthd"]
 CAP_NET_BIND_SERVICE = 1 << 10
 MESSAGES = 12  # of each kind
