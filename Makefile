@@ -47,7 +47,7 @@ test-roles:  ## each role by itself on a plain host, by the playbook in its READ
 conformance:  ## every requirement of the paper: where it is met, and what the tests last said
 	@$(LAB) conformance
 
-docs:  ## the READMEs' tables of variables, docs/reference.md and the filters' documentation, from specs and source
+docs:  ## what is made of specs, source and inventory: tables of variables, docs/reference.md, the architecture's pictures, filters' documentation
 	@$(LAB) docs
 
 sanity:  ## ansible-test, galaxy-importer, ansible-builder on the collection as it is built; ONLY="2.21 galaxy" for some

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the reachability matrix of an inventory as SVG: who reaches which port of whom by its flow table, and who does not.
 
-    PYTHONPATH=.:collections python3 tools/matrix_picture.py inventories/lab > docs/matrix.svg
+    PYTHONPATH=.:collections python3 tools/matrix_picture.py inventories/yours > matrix.svg
 
 A row for each host that tries, a column for each address that it tries, and in every box the ports. tests/site/test_matrix.py
 draws the same of the running lab, with a cross over each port where something else came than the policy says.

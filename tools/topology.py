@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Draw the topology of an inventory as SVG: zones with their hosts, the hosts that join zones, and the flows of mail.
 
-    python3 tools/topology.py inventories/lab > docs/topology.svg
+    python3 tools/topology.py inventories/yours > topology.svg
+
+`make docs` writes that of the lab (tools/architecture.py).
 
 Everything in the picture comes from the inventory's site_zones, site_hosts and site_flows.
 """

@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 from tests.unit.inventory import ROOT
-from tools import filter_docs, role_tables, topology
+from tools import architecture, filter_docs, role_tables
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 
@@ -97,6 +97,14 @@ def test_no_filter_is_documented_that_is_not_there() -> None:
     assert set((ROOT / "plugins/filter").glob("*.yml")) == set(filter_docs.pages())
 
 
-def test_the_picture_is_of_the_inventory() -> None:
-    drawn = topology.draw(topology.site_of(ROOT / "inventories/lab"))
-    assert (ROOT / "docs/topology.svg").read_text(encoding="utf-8") == drawn, "run tools/topology.py (its docstring tells how)"
+@pytest.mark.parametrize("path", architecture.pages(), ids=lambda path: path.name)
+def test_what_people_see_of_the_whole_is_made_from_inventory_and_playbooks(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == architecture.pages()[path], "run `make docs`"
+
+
+def test_every_role_is_told_something_and_the_words_between_are_followed() -> None:
+    told = architecture.wiring()
+    assert set(told) == set(ROLES)
+    assert told["tripwire"] == [architecture.GROUPS, "site_tripwire_passphrases"]
+    assert "site_ipv6" in told["firewall"] and "site_users" in told["pop3"]
+    assert "site_users" not in told["firewall"]

@@ -15,11 +15,12 @@ from tests import pages
 from tests.unit.inventory import ROOT, made_by_the_lab
 
 PAGES = [pages.read(path) for path in pages.HOWTO]
+ARCHITECTURE = pages.read(ROOT / "docs/architecture.md")
 # What runs without a host; all else is run on the lab (tests/site/test_runbook.py).
-WITHOUT_HOSTS = ("playbooks/validate.yml", "openssl passwd")
+WITHOUT_HOSTS = ("playbooks/validate.yml", "openssl passwd", "ansible -m debug")
 CASES = [
     (page, step)
-    for page in PAGES
+    for page in [*PAGES, ARCHITECTURE]
     for step in page.steps
     if step.host == pages.HERE and any(words in step.script for words in WITHOUT_HOSTS)
 ]
@@ -56,6 +57,11 @@ def test_there_are_the_pages_that_people_need() -> None:
     assert {page.path.stem for page in PAGES} == wanted
     index = (ROOT / "docs/howto/README.md").read_text(encoding="utf-8")
     assert [name for name in sorted(wanted) if f"({name}.md)" not in index] == []
+
+
+def test_no_command_of_the_architecture_is_left_out() -> None:
+    found = [step for page, step in CASES if page is ARCHITECTURE]
+    assert found == ARCHITECTURE.steps and len(found) == ARCHITECTURE.fences > 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.stem)
