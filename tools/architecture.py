@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,7 @@ def page() -> str:
     return PART.sub(lambda found: found[1] + PARTS[found["name"]](), PAGE.read_text(encoding="utf-8"))
 
 
+@cache
 def pages() -> dict[Path, str]:
     """All that is made here, as it should be."""
     site = topology.site_of(INVENTORY)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def reference() -> str:
     return "".join(out)
 
 
+@cache
 def pages() -> dict[Path, str]:
     """Every page that is made here, whole or in part, as it should be."""
     return {REFERENCE: reference(), **{ROOT / "roles" / role / "README.md": readme(role) for role in roles()}}
