@@ -258,9 +258,10 @@ def mail_home(user: dict[str, Any], domains: list[dict[str, Any]]) -> str:
 
 
 def mail_users(users: list[dict[str, Any]], domains: list[dict[str, Any]], host: str) -> list[dict[str, Any]]:
-    """The users with a mailbox on a store, without what only says which one that is."""
+    """The users with a mailbox on a store, each with the first of his addresses, and without what only says which store that is."""
     return [
         {key: value for key, value in user.items() if key not in ("domains", "store", "senders")}
+        | {"email": f"{user['name']}@{_domains_of(user, domains)[0]}"}
         for user in users
         if mail_home(user, domains) == host
     ]

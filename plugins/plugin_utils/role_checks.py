@@ -19,7 +19,7 @@ from ansible_collections.widgets.mail.plugins.filter.content_filter import (
 )
 from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
-from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors
+from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors, pop3_sieve_errors
 from ansible_collections.widgets.mail.plugins.filter.sendmail import (
     connect_keys,
     sendmail_filter_errors,
@@ -399,6 +399,9 @@ def _pop3(v: Values) -> list[str]:
         errors.append(
             "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
         )
+    errors += pop3_sieve_errors(v["pop3_sieve_rules"], v["pop3_imap"])
+    if v["pop3_sieve_rules"] and not v["pop3_sieve"]:
+        errors.append("pop3_sieve_rules is not empty, but pop3_sieve is false: nothing would look at them.")
     if not v["pop3_listen"]:
         errors.append("pop3_listen is empty: name at least one address, or * for all of IPv4.")
     return errors

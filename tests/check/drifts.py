@@ -130,6 +130,13 @@ DRIFTS = [
         "grep -q '^# by hand' /etc/dovecot/dovecot.conf",
     ),
     Drift(
+        "pop3",
+        lab.STORE,
+        "no script of the site's",
+        "rm /etc/dovecot/sieve/site.sieve",
+        "! test -e /etc/dovecot/sieve/site.sieve",
+    ),
+    Drift(
         "syslog",
         lab.STORE,
         "lines stay here",

@@ -8,6 +8,7 @@ on talking, a line for a line.
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import contextlib
 import errno
@@ -409,17 +410,57 @@ def mbox_body(path: str, word: str, deadline: float) -> list[str] | None:
 # -- IMAP ------------------------------------------------------------------------------------------------------------
 
 
-def imap_search(address: str, port: int, user: str, password: str, word: str, deadline: float) -> int:
-    """How many messages of the inbox have the word as their subject, over TLS; looked at again until one has, or the deadline (seconds)."""
+def imap_search(address: str, port: int, user: str, password: str, word: str, deadline: float, folder: str = "INBOX") -> int:
+    """How many messages of a folder have the word as their subject, over TLS; looked at again until one has, or the deadline (seconds)."""
     end = time.monotonic() + deadline
     with imaplib.IMAP4_SSL(address, port, ssl_context=trusting(), timeout=PATIENCE) as imap:
         imap.login(user, password)
         while True:
-            imap.select("INBOX", readonly=True)
-            found = len(imap.search(None, "SUBJECT", word)[1][0].split())
+            there = imap.select(f'"{folder}"', readonly=True)[0] == "OK"
+            found = len(imap.search(None, "SUBJECT", word)[1][0].split()) if there else 0
             if found or time.monotonic() > end:
                 return found
             select.select([], [], [], 0.2)
+
+
+# -- ManageSieve (RFC 5804) ------------------------------------------------------------------------------------------
+
+
+def sieve(address: str, port: int, user: str, password: str, commands: list[str], tls: bool = True) -> list[str]:
+    """The answers to commands of somebody who has logged in, TLS first: the greeting, STARTTLS, the log-in, then one a command.
+
+    An answer ends with a line that begins with OK, NO or BYE; a literal within it stays as it is.
+    """
+    out = []
+    with socket.create_connection((address, port), PATIENCE) as sock:
+
+        def answer(stream: Any) -> str:
+            lines = []
+            while True:
+                line = stream.readline().decode("utf-8", "replace")
+                lines.append(line)
+                if not line or line.split(" ")[0].strip() in ("OK", "NO", "BYE"):
+                    if line.rstrip().endswith("}"):  # what is wrong, in so many octets
+                        lines.append(stream.read(int(line.rstrip()[:-1].rpartition("{")[2])).decode("utf-8", "replace"))
+                        stream.readline()
+                    return "".join(lines)
+
+        stream = sock.makefile("rwb")
+        out.append(answer(stream))
+        if tls:
+            stream.write(b"STARTTLS\r\n")
+            stream.flush()
+            out.append(answer(stream))
+            stream = trusting().wrap_socket(sock).makefile("rwb")
+            answer(stream)  # what it can do, told again
+        secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        for command in [f'AUTHENTICATE "PLAIN" "{secret}"', *commands]:
+            stream.write(command.encode() + b"\r\n")
+            stream.flush()
+            out.append(answer(stream))
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()
+    return out
 
 
 # -- DNS -------------------------------------------------------------------------------------------------------------

@@ -269,6 +269,7 @@ GREETINGS = {
     ("tcp", 587): r"220[ -]",
     ("tcp", 993): r"\* OK",
     ("tcp", 995): r"\+OK",
+    ("tcp", 4190): r'"IMPLEMENTATION"',
     ("icmp", 0): r"echo",
 }
 SYSLOG = {("tcp", 514), ("udp", 514)}

@@ -198,7 +198,7 @@ def at_store(cell: Cell) -> bool:
 
 def pop_or_smtp_from_beyond(cell: Cell) -> bool:
     """The store's own services, tried from beyond its zone."""
-    ports = {lab.port(service) for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps")}
+    ports = {lab.port(service) for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps", "sieve")}
     return at_store(cell) and cell.port in ports and lab.zone(cell.source) != lab.zone(lab.STORE)
 
 

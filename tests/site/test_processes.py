@@ -20,7 +20,20 @@ UNITS = {
 }
 # All of them, but for the client queue's runner of a gateway.
 MUST_RUN = {host: set(units) for host, units in UNITS.items()} | {host: {"sendmail.service"} for host in lab.group("gateways")}
-PROGRAMS = ["sendmail", "smrsh", "named", "dovecot", "lmtp", "pop3", "pop3-login", "imap", "imap-login", "saslauthd"]
+PROGRAMS = [
+    "sendmail",
+    "smrsh",
+    "named",
+    "dovecot",
+    "lmtp",
+    "pop3",
+    "pop3-login",
+    "imap",
+    "imap-login",
+    "managesieve",
+    "managesieve-login",
+    "saslauthd",
+]
 CAP_NET_BIND_SERVICE = 1 << 10
 MESSAGES = 12  # of each kind
 
@@ -65,6 +78,9 @@ def burst() -> None:
     lab.Machine(lab.DESK).call(
         away.imap_search, address=mailflow.STORE, port=lab.port("imaps"), **account, word=lab.token(), deadline=1
     )
+    lab.Machine(lab.DESK).call(
+        away.sieve, address=mailflow.STORE, port=lab.port("sieve"), **account, commands=["LISTSCRIPTS"] * 200
+    )
     text = f"To: {mailflow.ours(reader)}\nSubject: {words[0]}\n\n{words[0]}\n"
     for _ in range(3):
         store.run("/usr/sbin/sendmail", "-t", user=lab.NOBODY, text=text)
@@ -102,7 +118,7 @@ ROOT = {
     "lmtp": "becomes the owner of each mailbox in turn: mailboxes belong to different users; only the MTA reaches it",
 }
 # Started as root, and nobody any more before they hear a client: these have to be seen in that state as well.
-STEPS_DOWN = {"pop3-login", "pop3", "imap-login", "imap", "tcpwrap"}
+STEPS_DOWN = {"pop3-login", "pop3", "imap-login", "imap", "managesieve-login", "managesieve", "tcpwrap"}
 
 
 def excused(state: dict[str, Any]) -> bool:
