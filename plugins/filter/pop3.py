@@ -31,13 +31,25 @@ def pop3_salt(seed: str, name: str) -> str:
     return "".join(SALT_LETTERS[octet % 64] for octet in digest[:SALT_LENGTH])
 
 
-def pop3_fields(user: User, domain: str) -> dict[str, str]:
-    """What Dovecot is to know of a user besides."""
-    return {"sieve_user_email": user.get("email") or f"{user['name']}@{domain}"}
+def pop3_fields(user: User, domain: str, usual: dict[str, int], version: str) -> dict[str, str]:
+    """What Dovecot is to know of a user besides: his address, and his quota where it is not everybody's."""
+    fields = {"sieve_user_email": user.get("email") or f"{user['name']}@{domain}"}
+    own = {key: int(default if user.get(key) is None else user[key]) for key, default in usual.items()}
+    if own != {key: int(value) for key, value in usual.items()}:
+        storage, messages = own["quota_storage"], own["quota_messages"]
+        if version == "2.3":  # 0 is no bound
+            fields["quota_rule"] = f"*:storage={storage}M:messages={messages}"
+        else:
+            fields["quota_storage_size"] = f"{storage}M" if storage else "unlimited"
+            fields["quota_message_count"] = str(messages or "unlimited")
+    return fields
 
 
-def pop3_accounts(users: list[User], seed: str, domain: str) -> list[User]:
-    """Users with a hash where they had a password, and what Dovecot is to know of them; `domain` is that of their addresses."""
+def pop3_accounts(users: list[User], seed: str, domain: str, usual: dict[str, int], version: str) -> list[User]:
+    """Users with a hash where they had a password, and what Dovecot is to know of them.
+
+    `domain` is that of their addresses, `usual` the quota of those who have none of their own, `version` Dovecot's.
+    """
     # Imported here: the functions above and below need no Ansible.
     from ansible.plugins.filter.core import get_encrypted_password
 
@@ -45,7 +57,7 @@ def pop3_accounts(users: list[User], seed: str, domain: str) -> list[User]:
     for user in users:
         account = {key: user[key] for key in ("name", "uid") if user.get(key) is not None}
         account["state"] = user.get("state") or "present"
-        account["fields"] = pop3_fields(user, domain)
+        account["fields"] = pop3_fields(user, domain, usual, version)
         if account["state"] == "present":
             account["password"] = user.get("password_hash") or get_encrypted_password(
                 user["password"], "sha512", salt=pop3_salt(seed, user["name"]), rounds=ROUNDS

@@ -18,7 +18,18 @@ from ansible_collections.widgets.mail.plugins.filter.policy import (
     policy_sources,
 )
 
-USER_KEYS = {"name", "store", "password", "password_hash", "uid", "state", "domains", "senders"}
+USER_KEYS = {
+    "name",
+    "store",
+    "password",
+    "password_hash",
+    "uid",
+    "state",
+    "domains",
+    "senders",
+    "quota_storage",
+    "quota_messages",
+}
 ADDRESS = re.compile(r"^[^\s@,:;<>()\"\\|]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).

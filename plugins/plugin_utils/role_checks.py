@@ -20,6 +20,7 @@ from ansible_collections.widgets.mail.plugins.filter.content_filter import (
 from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
 from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors, pop3_sieve_errors
+from ansible_collections.widgets.mail.plugins.filter.quota import sendmail_quota_errors
 from ansible_collections.widgets.mail.plugins.filter.sendmail import (
     connect_keys,
     sendmail_filter_errors,
@@ -399,6 +400,10 @@ def _pop3(v: Values) -> list[str]:
         errors.append(
             "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
         )
+    if not v["pop3_quota_socket"].startswith("/run/dovecot/"):
+        errors.append(
+            f"pop3_quota_socket is {v['pop3_quota_socket']!r}: it must be below /run/dovecot, as Dovecot may write nowhere else in /run."
+        )
     errors += pop3_sieve_errors(v["pop3_sieve_rules"], v["pop3_imap"])
     if v["pop3_sieve_rules"] and not v["pop3_sieve"]:
         errors.append("pop3_sieve_rules is not empty, but pop3_sieve is false: nothing would look at them.")
@@ -476,7 +481,15 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(
             "sendmail_tls_key is another file than sendmail_tls_certificate: with sendmail_tls_pem, both are in the one file that it becomes."
         )
-    errors += sendmail_tls_errors(v["sendmail_tls_policy"]) + _submission(v)
+    errors += sendmail_tls_errors(v["sendmail_tls_policy"]) + _submission(v) + sendmail_quota_errors(v["sendmail_quotas"])
+    if v["sendmail_quotas"] and profile == "client":
+        errors.append(
+            "sendmail_quotas is not empty, but sendmail_profile is client: only a gateway or a store accepts mail for mailboxes."
+        )
+    if v["sendmail_quota_peers"] and profile != "store":
+        errors.append(
+            f"sendmail_quota_peers is not empty, but sendmail_profile is {profile}: only a store has mailboxes to be asked about."
+        )
     return errors + sendmail_filter_errors(v["sendmail_block_lists"], v["sendmail_header_checks"], v["sendmail_milters"])
 
 

@@ -423,6 +423,23 @@ def imap_search(address: str, port: int, user: str, password: str, word: str, de
             select.select([], [], [], 0.2)
 
 
+def imap_fetch(address: str, port: int, user: str, password: str, token: str, deadline: float, folder: str) -> str | None:
+    """The message of a folder that holds the token, taken away; None where it has not come by the deadline (seconds)."""
+    end = time.monotonic() + deadline
+    with imaplib.IMAP4_SSL(address, port, ssl_context=trusting(), timeout=PATIENCE) as imap:
+        imap.login(user, password)
+        while True:
+            if imap.select(f'"{folder}"')[0] == "OK":
+                for number in imap.search(None, "TEXT", token)[1][0].split():
+                    text: str = imap.fetch(number, "(RFC822)")[1][0][1].decode("latin-1").replace("\r\n", "\n")
+                    imap.store(number, "+FLAGS", "\\Deleted")
+                    imap.expunge()
+                    return text
+            if time.monotonic() > end:
+                return None
+            select.select([], [], [], 0.2)
+
+
 # -- ManageSieve (RFC 5804) ------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,19 @@ def fetched(user: str, word: str, deadline: float = 20) -> str | None:
     return found
 
 
+def filed(user: str, folder: str, word: str, deadline: float = 20) -> str | None:
+    """The message with the word out of one of somebody's folders, by IMAP, and taken away; None where it does not come."""
+    place = {"address": STORE, "port": lab.port("imaps"), "user": user, "password": lab.password(user)}
+    found: str | None = lab.Machine(lab.DESK).call(away.imap_fetch, **place, token=word, deadline=deadline, folder=folder)
+    return found
+
+
+def spam_folder() -> str:
+    """Where mail is that the gateway's filter has marked (pop3_sieve_rules)."""
+    rules = lab.inventory()["_meta"]["hostvars"][lab.STORE]["pop3_sieve_rules"]
+    return str(next(rule["folder"] for rule in rules if rule["header"] == "X-Spam"))
+
+
 def pushed(machine: lab.Machine) -> None:
     """A server's MTA tries its whole queue now, also what it has tried a moment ago and would leave for a while."""
     machine.run("sendmail", "-Am", "-qf", "-OMinQueueAge=0", "-OMaxQueueAge=0")

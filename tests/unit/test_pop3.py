@@ -12,6 +12,7 @@ from ansible_collections.widgets.mail.plugins.modules.pop3_accounts import Found
 HASH = "$6$rounds=20000$abcdefghijklmnop$" + "x" * 86
 HOME, SHELL = "/var/mail/alice", "/usr/sbin/nologin"
 ALICE = {"name": "alice", "state": "present", "password": HASH}
+USUAL = {"quota_storage": 5, "quota_messages": 0}
 GONE = {"name": "alice", "state": "absent"}
 ASLEEP = {"name": "alice", "state": "suspended"}
 THERE = Found(1000, 1000, HOME, SHELL)
@@ -29,7 +30,10 @@ def test_a_password_becomes_the_same_hash_each_time_and_is_not_handed_on() -> No
         {"name": "alice", "password": "secret", "uid": None},
         {"name": "bob", "password_hash": HASH, "uid": 1010},
     ]
-    first, second = pop3.pop3_accounts(users, "store", "a.example"), pop3.pop3_accounts(users, "store", "a.example")
+    first, second = (
+        pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4"),
+        pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4"),
+    )
     assert first == second
     assert first[0]["password"].startswith(f"$6$rounds=20000${pop3.pop3_salt('store', 'alice')}$")
     assert first[1] == {
@@ -45,7 +49,7 @@ def test_a_password_becomes_the_same_hash_each_time_and_is_not_handed_on() -> No
 def test_who_is_gone_needs_no_password() -> None:
     known = {"fields": {"sieve_user_email": "al@b.example"}}
     users = [{**user, "email": "al@b.example"} for user in (GONE, ASLEEP)]
-    assert pop3.pop3_accounts(users, "store", "a.example") == [{**GONE, **known}, {**ASLEEP, **known}]
+    assert pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4") == [{**GONE, **known}, {**ASLEEP, **known}]
     assert pop3.pop3_errors([GONE], []) == pop3.pop3_errors([ASLEEP], []) == []
 
 
