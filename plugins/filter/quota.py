@@ -22,7 +22,7 @@ def mail_quotas(
     """Where to ask about the mailbox of each address whose user has a quota: here, or a store that a flow lets the host ask."""
     port = (site["services"].get("quota") or {}).get("tcp", [0])[0]
     targets = policy_targets(site, host, "quota") if port else []
-    out = {}
+    out: dict[str, str] = {}
     for user in users:
         if user.get("state") == "absent":
             continue

@@ -431,10 +431,10 @@ def imap_fetch(address: str, port: int, user: str, password: str, token: str, de
         while True:
             if imap.select(f'"{folder}"')[0] == "OK":
                 for number in imap.search(None, "TEXT", token)[1][0].split():
-                    text: str = imap.fetch(number, "(RFC822)")[1][0][1].decode("latin-1").replace("\r\n", "\n")
+                    found: Any = imap.fetch(number, "(RFC822)")[1][0]
                     imap.store(number, "+FLAGS", "\\Deleted")
                     imap.expunge()
-                    return text
+                    return str(found[1].decode("latin-1")).replace("\r\n", "\n")
             if time.monotonic() > end:
                 return None
             select.select([], [], [], 0.2)

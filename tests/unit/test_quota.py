@@ -46,7 +46,7 @@ def site(flows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 ASKS = [{"id": "quota", "from": "gate", "to": "one", "services": ["quota"]}]
-USERS = [
+USERS: list[dict[str, Any]] = [
     {"name": "ann", "store": "one"},
     {"name": "ben", "store": "one", "domains": ["b.example"], "quota_messages": 10},
     {"name": "eve", "store": "two"},
@@ -110,7 +110,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory, self.asked, self.full, self.silent = directory, 0, set[str](), False
         (directory / "table").write_text("ann@a.example\there\nfar@a.example\t127.0.0.1:1\n", encoding="utf-8")
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "socket": str(directory / "socket"),
             "table": str(directory / "table"),
             "dovecot": str(directory / "dovecot"),
