@@ -387,6 +387,19 @@ FAULTS = [
         repeats=UNHEARD,
     ),
     Fault(
+        "quota-gone",
+        "what the gateway asks about full mailboxes is stopped",
+        on(GATEWAY, "systemctl stop sendmail-quota"),
+        on(GATEWAY, "systemctl start sendmail-quota"),
+        holds=20,
+    ),
+    Fault(
+        "quota-wedged",
+        "what the gateway asks about full mailboxes does not answer",
+        on(GATEWAY, "systemctl kill -s STOP sendmail-quota"),
+        holds=40,
+    ),
+    Fault(
         "dns-refuses",
         "the name server is stopped",
         on(NAMESERVER, "systemctl stop named"),

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,15 @@ PAUSE = 10.0
 # Answers that are kept; the oldest go.
 MOST = 10000
 LONGEST = 1000  # octets of a question
+ALIVE = 5.0  # seconds between two words to systemd, which ends what says nothing: sendmail would wait for it for ever
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), where it wants to know."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(path.replace("@", "\0", 1) if path.startswith("@") else path)
+            sock.send(state.encode())
 
 
 def bare(address: str) -> str:
@@ -183,7 +193,10 @@ class Server:
         await asyncio.start_unix_server(self.serve, path)
         if self.settings["peers"]:
             await asyncio.start_server(self.serve, None, self.settings["port"])
-        await asyncio.Event().wait()
+        notify("READY=1")
+        while True:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(ALIVE)
 
 
 def main() -> None:
