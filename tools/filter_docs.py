@@ -24,6 +24,7 @@ HEAD = "---\n# Made by `make docs` from plugins/filter/{module}.py.\n"
 
 # What the filters are given, by the names of their arguments.
 ARGUMENTS = {
+    "acme": "Which hosts have certificates of an ACME authority, and of which, as in C(site_acme).",
     "address": "An address; for C(ssh_lockout) what sshd says in SSH_CONNECTION, empty where nothing is known.",
     "addresses": "An address, or several that are tried in turn.",
     "aliases": "Names, each with a list of users, aliases, addresses and pipes.",
@@ -31,6 +32,7 @@ ARGUMENTS = {
     "backups": "Backups, each with its C(host), C(path) and C(hours).",
     "before": "The rows of an earlier report.",
     "beyond": "Name of the zone out there.",
+    "certificates": "Certificates to be had of an ACME authority, as in C(acme_certificates).",
     "checks": "Header checks, as in C(sendmail_header_checks).",
     "client": "An address, a network or ALL.",
     "client_connections": "Connections at once from one address, 0 for no limit.",
@@ -92,6 +94,8 @@ ARGUMENTS = {
     "routes": "Recipients whose mailbox is elsewhere, as in C(sendmail_routes).",
     "rows": "Rows of a report, each with its C(check), C(subject), C(verdict), C(found) and C(wanted).",
     "seed": "Something that is this site's own.",
+    "readers": "Roles, each with its file in which a certificate would be named.",
+    "own_certificate": "File of the certificate that own hosts know this one by; empty where all are shown the same.",
     "seen": "What M(widgets.mail.selfcheck_look) has seen.",
     "senders": "Address to host name of each host that is heard; for submission each user's own addresses, as in C(sendmail_senders).",
     "service": "Name of a service in the site's tables.",

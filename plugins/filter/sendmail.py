@@ -83,6 +83,7 @@ def sendmail_access(
     friends: list[str] | None = None,
     ipv6: bool = False,
     tls: list[dict[str, Any]] | None = None,
+    own_certificate: str = "",
 ) -> str:
     """Text of the access map.
 
@@ -90,7 +91,8 @@ def sendmail_access(
     ``recipients`` and for postmaster at ``hostname``. The limits (connections a minute, connections at once, milliseconds of
     greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
     whatever a block list says of them, and mail for ``friends`` is taken from everybody. ``tls`` says with whom TLS must be how good;
-    None is no TLS at all.
+    None is no TLS at all. ``own_certificate`` is the file of the
+    certificate for those of them who know us by it, where others are shown another.
     """
     loopback = ["127.0.0.1", *(["::1"] if ipv6 else [])]
     rows = [(f"Connect:{key}", "RELAY") for net in [*loopback, *relay_from] for key in connect_keys(net)]
@@ -110,7 +112,7 @@ def sendmail_access(
     if tls is not None:
         # What talks to itself needs no TLS: the client queue's runner, say.
         rows += [(f"Srv_Features:{key}", "S") for net in loopback for key in connect_keys(net)]
-        rows += [row for entry in tls for row in _tls_rows(entry)]
+        rows += [row for entry in tls for row in _tls_rows(entry, own_certificate)]
     return _table(rows)
 
 
@@ -132,7 +134,7 @@ def _demand(entry: dict[str, Any]) -> str:
     return "OK"
 
 
-def _tls_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
+def _tls_rows(entry: dict[str, Any], certificate: str = "") -> list[tuple[str, str]]:
     """The rows of one entry of the policy of TLS."""
     demand = _demand(entry)
     if entry.get("domain"):
@@ -146,6 +148,8 @@ def _tls_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append((f"Srv_Features:{key}", {"none": "S", "verified": "v"}.get(entry["level"], "V")))
             if entry["level"] != "none":
                 rows.append((f"TLS_Clt:{key}", demand))
+                if certificate:
+                    rows.append((f"TLS_Srv_Features:{key}", f"CertFile={certificate};KeyFile={certificate}"))
     return rows
 
 

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.filter.acme import MAILBOX as CONTACT
+from ansible_collections.widgets.mail.plugins.filter.acme import acme_entry_errors
 from ansible_collections.widgets.mail.plugins.filter.content_filter import (
     content_filter_errors,
     content_filter_key_errors,
@@ -77,7 +79,7 @@ def walk(specs: Mapping[str, Any], values: Values, where: str = "") -> Iterator[
 
 
 # Variables, or parts of them, that are texts of lines.
-TEXTS = {"content_filter_dkim_keys.key", "hardening_banner", "pop3_tls_pem", "sendmail_tls_authority_pem", "sendmail_tls_pem"}
+TEXTS = {"acme_authority_pem", "content_filter_dkim_keys.key", "hardening_banner", "pop3_tls_pem", "sendmail_tls_authority_pem", "sendmail_tls_pem"}
 
 
 def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
@@ -152,6 +154,10 @@ PREFIX = (_matches(r"^[A-Za-z0-9 _.:-]{1,64}\Z"), "1 to 64 letters, digits, blan
 
 # Variables, or parts of them, and the form that their values must have. A list stands for each of its elements.
 FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "acme_certificates.names": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
+    "acme_certificates.owner": USER,
+    "acme_certificates.reload": UNIT,
+    "acme_interval": (_matches(r"^([1-9][0-9]*(s|min|h|d|w))+\Z"), "systemd's time, such as 30min, 8h or 1d"),
     "base_hostname": LABEL,
     "base_domain": DOMAIN,
     "base_hosts.address": ADDRESS,
@@ -271,6 +277,17 @@ def _twice(values: Iterable[Any], words: str) -> list[str]:
         if value is not None and value in seen:
             errors.append(words.format(value))
         seen.add(value)
+    return errors
+
+
+def _acme(v: Values) -> list[str]:
+    errors = acme_entry_errors(v["acme_certificates"])
+    if not v["acme_directory"].startswith("https://"):
+        errors.append(f"acme_directory is {v['acme_directory']!r}: it must be the https URL of the authority's directory.")
+    if not CONTACT.match(v["acme_contact"]):
+        errors.append(f"acme_contact is {v['acme_contact']!r}: it must be a mail address, to which the authority writes.")
+    if not v["acme_terms_agreed"]:
+        errors.append("acme_terms_agreed is false: read the authority's terms of service first, and say that you agree.")
     return errors
 
 
@@ -469,6 +486,10 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(
             "sendmail_tls_policy is not empty, but sendmail_tls is false: without a certificate nothing of it would hold."
         )
+    if v["sendmail_tls_public"] and (not v["sendmail_tls"] or not v["sendmail_tls_public"].startswith("/")):
+        errors.append(
+            f"sendmail_tls_public is {v['sendmail_tls_public']!r}: it must be an absolute path or empty, and needs sendmail_tls."
+        )
     if v["sendmail_tls_pem"] and v["sendmail_tls_key"] != v["sendmail_tls_certificate"]:
         errors.append(
             "sendmail_tls_key is another file than sendmail_tls_certificate: with sendmail_tls_pem, both are in the one file that it becomes."
@@ -573,6 +594,7 @@ def _vpn(v: Values) -> list[str]:
 
 
 CHECKS: dict[str, Callable[[Values], list[str]]] = {
+    "acme": _acme,
     "base": _base,
     "content_filter": _content_filter,
     "dns": lambda v: [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])],

@@ -25,6 +25,18 @@ def test_without_tls_the_access_map_says_nothing_of_it() -> None:
     assert "Srv_Features:IPv6:0:0:0:0:0:0:0:1\tS" in sendmail.sendmail_access([], tls=[], ipv6=True).splitlines()
 
 
+def test_who_comes_in_by_the_policy_is_shown_the_certificate_that_own_hosts_know() -> None:
+    own = "/etc/mail/certificates/mta.pem"
+    policy = [
+        {"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"},
+        {"peer": "b.example", "level": "encrypted"},
+        {"peer": "10.1.0.26", "level": "none", "direction": "in"},
+    ]
+    shown = [row for row in sendmail.sendmail_access([], tls=policy, own_certificate=own).splitlines() if row.startswith("TLS_Srv_Features")]
+    assert shown == [f"TLS_Srv_Features:10.1.0.25\tCertFile={own};KeyFile={own}"]
+    assert "TLS_Srv_Features" not in sendmail.sendmail_access([], tls=policy)
+
+
 @pytest.mark.parametrize(
     ("entry", "wanted"),
     [
