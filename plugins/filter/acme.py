@@ -44,9 +44,7 @@ def acme_certificates(certificates: list[Entry]) -> list[Entry]:
 
 def acme_needed_by(certificates: list[Entry], readers: dict[str, str]) -> list[dict[str, str]]:
     """What says that a role still reads one of the certificates: the path of each, in the role's own file."""
-    return [
-        {"role": role, "path": path, "holds": entry["path"]} for role, path in readers.items() for entry in certificates
-    ]
+    return [{"role": role, "path": path, "holds": entry["path"]} for role, path in readers.items() for entry in certificates]
 
 
 def acme_entry_errors(certificates: list[Entry]) -> list[str]:
@@ -62,7 +60,11 @@ def acme_entry_errors(certificates: list[Entry]) -> list[str]:
         if not entry["names"]:
             errors.append(f"{where}.names is empty: give at least one name.")
         firsts = entry["names"][:1]
-        for key, value in (("name", entry["name"]), ("path", entry["path"]), *(("first name", name.lower()) for name in firsts)):
+        for key, value in (
+            ("name", entry["name"]),
+            ("path", entry["path"]),
+            *(("first name", name.lower()) for name in firsts),
+        ):
             if (key, value) in seen:
                 errors.append(f"{where}: the {key} {value} is that of acme_certificates[{seen[key, value]}]: they must differ.")
             seen.setdefault((key, value), number)
@@ -84,7 +86,8 @@ def _ways(site: Site, hosts: list[str], port: int) -> list[str]:
         open_flows = [
             flow
             for flow in site["flows"]
-            if set(outward) & set(flow["services"]) and host in (flow["from"] if isinstance(flow["from"], list) else [flow["from"]])
+            if set(outward) & set(flow["services"])
+            and host in (flow["from"] if isinstance(flow["from"], list) else [flow["from"]])
         ]
         if not open_flows and not any(policy_targets(site, host, name) for name in outward):
             errors.append(
@@ -106,12 +109,16 @@ def acme_errors(acme: Any, site: Site, gateways: list[str], stores: list[str], t
     if directory is not None and (parts.scheme != "https" or not parts.hostname):
         errors.append(f"site_acme.directory is {directory!r}: it must be the https URL of the authority's directory.")
     if not MAILBOX.match(str(acme.get("contact") or "")):
-        errors.append(f"site_acme.contact is {acme.get('contact')!r}: it must be a mail address, to which the authority writes.")
+        errors.append(
+            f"site_acme.contact is {acme.get('contact')!r}: it must be a mail address, to which the authority writes."
+        )
     if acme.get("terms_agreed") is not True:
         errors.append("site_acme.terms_agreed must be true: read the authority's terms of service first.")
     authority = acme.get("authority") or ""
     if authority and not CERTIFICATE.search(str(authority)):
-        errors.append("site_acme.authority must be the text of certificates (PEM), by which the authority's own server is known.")
+        errors.append(
+            "site_acme.authority must be the text of certificates (PEM), by which the authority's own server is known."
+        )
     if KEY.search(str(authority)):
         errors.append("site_acme.authority holds a private key: an authority's key has no business on any host.")
     days = acme.get("renew_days", 30)

@@ -79,7 +79,15 @@ def walk(specs: Mapping[str, Any], values: Values, where: str = "") -> Iterator[
 
 
 # Variables, or parts of them, that are texts of lines.
-TEXTS = {"acme_authority_pem", "content_filter_dkim_keys.key", "hardening_banner", "pop3_tls_pem", "sendmail_tls_authority_pem", "sendmail_tls_pem"}
+TEXTS = {
+    "acme_authority_pem",
+    "content_filter_dkim_keys.key",
+    "hardening_banner",
+    "mta_sts_pem",
+    "pop3_tls_pem",
+    "sendmail_tls_authority_pem",
+    "sendmail_tls_pem",
+}
 
 
 def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
@@ -191,6 +199,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hardening_packages_absent": PACKAGE,
     "hardening_umask": (_matches(r"^[0-7]{3}\Z"), 'three octal digits in quotes, such as "027"'),
     "hardening_cron_users": USER,
+    "mta_sts_mx": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
     "network_links.name": LINK,
     "network_links.mac": MAC,
     "network_links.device": LINK,
@@ -238,6 +247,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_macs": ALGORITHM,
     "ssh_pubkey_algorithms": ALGORITHM,
     "tripwire_exclude": (_matches(r"^/"), "an absolute path"),
+    "tripwire_exclude_extra": (_matches(r"^/"), "an absolute path"),
     "tripwire_accept_within": (_matches(r"^/"), "an absolute path"),
     "tripwire_paths.paths": (_matches(r"^/"), "an absolute path"),
     "tripwire_paths.mask": (_matches(r"^([+-][abcdgilmnprstuCHMS]+)+\Z"), "a property mask of twpolicy(4), such as +pugtSM"),
@@ -600,6 +610,7 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "dns": lambda v: [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])],
     "firewall": _firewall,
     "hardening": _hardening,
+    "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
     "network": _network,
     "pop3": _pop3,
     "sendmail": _sendmail,

@@ -116,6 +116,13 @@ DRIFTS = [
         "! test -e /etc/systemd/system/clamav-daemon.service.d/sandbox.conf",
     ),
     Drift(
+        "mta_sts",
+        lab.GATEWAY,
+        "senders are told to forget the policy",
+        "sed -i 's/^mode: .*/mode: none/' /etc/mta-sts/www/.well-known/mta-sts.txt",
+        "grep -q '^mode: none' /etc/mta-sts/www/.well-known/mta-sts.txt",
+    ),
+    Drift(
         "pop3",
         lab.STORE,
         "a mailbox that others may read",

@@ -59,7 +59,9 @@ def gateway_with_a_certificate() -> Iterator[lab.Machine]:
         argv = ["ansible-playbook", "playbooks/remove.yml", "--limit", lab.GATEWAY, "-e", "remove_roles=acme"]
         lab.ansible(*argv)
         assert shows(gateway) == before
-        left = gateway.sh("ls -d /etc/acme /var/lib/acme /etc/systemd/system/acme-* /etc/mail/certificates/acme.pem 2>/dev/null || true")
+        left = gateway.sh(
+            "ls -d /etc/acme /var/lib/acme /etc/systemd/system/acme-* /etc/mail/certificates/acme.pem 2>/dev/null || true"
+        )
         assert left == "" and gateway.run("id", "acme", check=False).returncode != 0
 
 
@@ -70,7 +72,9 @@ def almost_over(gateway: lab.Machine) -> None:
 
 @pytest.mark.requirement("SM-15", side="positive")
 @pytest.mark.requirement("GW-2", side="positive")
-def test_the_world_is_shown_what_the_authority_signed_and_own_hosts_what_they_know(gateway_with_a_certificate: lab.Machine) -> None:
+def test_the_world_is_shown_what_the_authority_signed_and_own_hosts_what_they_know(
+    gateway_with_a_certificate: lab.Machine,
+) -> None:
     assert believed(root(), lab.STRANGER)["version"] == "TLSv1.3"
     assert "fail" in believed(authority.authority(), lab.STRANGER)["why"]
     assert believed(authority.authority(), lab.STORE)["version"] == "TLSv1.3"
@@ -147,18 +151,23 @@ def test_the_old_certificate_stays_while_the_authority_is_away_and_the_log_says_
         assert gateway.run("systemctl", "start", "acme-renew.service", check=False).returncode != 0
         assert gateway.run("systemctl", "is-failed", "acme-renew.service").stdout.strip() == "failed"
         said = lab.until(
-            lambda: gateway.sh(f"tail -n +{lines + 1} /var/log/mail.log | grep -F 'no new certificate, the old one stays' || true"),
+            lambda: gateway.sh(
+                f"tail -n +{lines + 1} /var/log/mail.log | grep -F 'no new certificate, the old one stays' || true"
+            ),
             "a line in the log",
         )
         assert "mta:" in said
         # What the client has of an authority that nobody asked is not taken for one of this key.
         lab.until(
-            lambda: gateway.sh(f"tail -n +{lines + 1} /var/log/mail.log | grep -F 'acme.pem stays as it is' || true"), "another line"
+            lambda: gateway.sh(f"tail -n +{lines + 1} /var/log/mail.log | grep -F 'acme.pem stays as it is' || true"),
+            "another line",
         )
         assert shows(gateway) == before
     finally:
         stranger.run("systemctl", "start", "pebble")
     lab.until(
-        lambda: gateway.run("systemctl", "start", "acme-renew.service", check=False).returncode == 0, "the authority's answer", 30
+        lambda: gateway.run("systemctl", "start", "acme-renew.service", check=False).returncode == 0,
+        "the authority's answer",
+        30,
     )
     lab.until(lambda: shows(gateway) not in ("", before), "the new certificate")

@@ -32,7 +32,7 @@ def site_of(inventory: str) -> dict[str, Any]:
 
 def made_by_the_lab(place: Path) -> None:
     """Stand-ins, below a copy of the tree, for the keys and certificates that the lab makes before its hosts."""
-    certificates = {"authority": CERTIFICATE, "smtp1.both": BOTH, "mail.both": BOTH}
+    certificates = {"authority": CERTIFICATE, "smtp1.both": BOTH, "mail.both": BOTH, "mta-sts.both": BOTH}
     for name, text in [
         *((f"certificates/{name}.pem", text) for name, text in certificates.items()),
         *((f"keys/{name}.pub", key) for name, key in zip(("roamer", "branch"), KEYS, strict=True)),

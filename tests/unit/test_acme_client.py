@@ -203,7 +203,7 @@ class Module:
     def __init__(self, tmp_path: Path, names: list[str], check_mode: bool = False) -> None:
         self.check_mode, self.tmpdir = check_mode, str(tmp_path)
         row = {"name": "mta", "names": names, "path": str(tmp_path / "new/acme.pem"), "owner": getpass.getuser(), "reload": []}
-        self.params = {"certificates": [row], "requests": str(tmp_path / "requests")}
+        self.params: dict[str, Any] = {"certificates": [row], "requests": str(tmp_path / "requests")}
 
     def get_bin_path(self, name: str) -> str:
         return name
@@ -234,7 +234,9 @@ def test_a_key_is_made_once_and_a_request_for_each_set_of_names(tmp_path: Path) 
     pem_file, request = tmp_path / "new/acme.pem", tmp_path / "requests/mta.csr"
     before = pem_file.read_text()
     asked = x509.load_pem_x509_csr(request.read_bytes())
-    assert asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == [NAME]
+    assert asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == [
+        NAME
+    ]
     INSTALL.check(pem_file, [NAME])
     (tmp_path / "requests/stray.csr").write_text("")
     pem_file.chmod(0o444)

@@ -46,6 +46,7 @@ def test_there_are_the_pages_that_people_need() -> None:
         "tripwire",
         "key",
         "certificate",
+        "mta_sts",
         "dkim",
         "selfcheck",
         "path",

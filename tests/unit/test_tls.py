@@ -32,7 +32,11 @@ def test_who_comes_in_by_the_policy_is_shown_the_certificate_that_own_hosts_know
         {"peer": "b.example", "level": "encrypted"},
         {"peer": "10.1.0.26", "level": "none", "direction": "in"},
     ]
-    shown = [row for row in sendmail.sendmail_access([], tls=policy, own_certificate=own).splitlines() if row.startswith("TLS_Srv_Features")]
+    shown = [
+        row
+        for row in sendmail.sendmail_access([], tls=policy, own_certificate=own).splitlines()
+        if row.startswith("TLS_Srv_Features")
+    ]
     assert shown == [f"TLS_Srv_Features:10.1.0.25\tCertFile={own};KeyFile={own}"]
     assert "TLS_Srv_Features" not in sendmail.sendmail_access([], tls=policy)
 

@@ -70,7 +70,7 @@ def check(path: Path, wanted: list[str]) -> None:
         raise Unsound(f"what the authority has sent is no certificate of the key that is there ({problem})") from problem
     if missing := {name.lower() for name in wanted} - names(path):
         raise Unsound(f"what the authority has sent is not for {', '.join(sorted(missing))}")
-    if end(path) <= datetime.datetime.now(datetime.timezone.utc):
+    if end(path) <= datetime.datetime.now(datetime.UTC):
         raise Unsound("what the authority has sent has ended")
 
 
@@ -115,7 +115,9 @@ def reload_all() -> int:
             done = subprocess.run(["systemctl", "reload", unit], capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 failed += 1
-                print(f"{ERROR}{unit} did not reload, and still shows the old certificate: {done.stderr.strip()}", file=sys.stderr)
+                print(
+                    f"{ERROR}{unit} did not reload, and still shows the old certificate: {done.stderr.strip()}", file=sys.stderr
+                )
     if not failed:
         PENDING.unlink(missing_ok=True)
     return failed
@@ -131,7 +133,7 @@ def main() -> int:
         try:
             if ready.exists() and install(certificate, ready):
                 continue
-            left = end(target) - datetime.datetime.now(datetime.timezone.utc)
+            left = end(target) - datetime.datetime.now(datetime.UTC)
             if not ready.exists():
                 print(f"{WARNING}{certificate['name']}: still the first certificate, signed by its own key", file=sys.stderr)
             elif left < datetime.timedelta(days=settings["renew_days"]) / 2:

@@ -32,7 +32,9 @@ def dates(certificate: Path) -> tuple[datetime.datetime, datetime.datetime]:
     """When a certificate begins and ends, by OpenSSL."""
     argv = ["openssl", "x509", "-noout", "-dates", "-dateopt", "iso_8601", "-in", str(certificate)]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    begin, end = (datetime.datetime.fromisoformat(line.partition("=")[2].replace("Z", "+00:00")) for line in said.split("\n")[:2])
+    begin, end = (
+        datetime.datetime.fromisoformat(line.partition("=")[2].replace("Z", "+00:00")) for line in said.split("\n")[:2]
+    )
     return begin, end
 
 
@@ -64,7 +66,9 @@ def ask(settings: dict[str, Any], certificate: dict[str, Any], request: Path, st
         argv, env=os.environ | more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600
     )
     if done.returncode != 0:
-        raise ValueError(" / ".join(line.strip() for line in done.stdout.splitlines()[-8:] if line.strip()) or "no word of lego's")
+        raise ValueError(
+            " / ".join(line.strip() for line in done.stdout.splitlines()[-8:] if line.strip()) or "no word of lego's"
+        )
     return (state / "lego/certificates" / f"{certificate['names'][0]}.crt").read_bytes()
 
 
@@ -77,7 +81,7 @@ def main() -> int:
     for certificate in settings["certificates"]:
         name = certificate["name"]
         request, ready = Path(settings["requests"]) / f"{name}.csr", state / "ready" / f"{name}.pem"
-        if not wanted(request, ready, settings["renew_days"], datetime.datetime.now(datetime.timezone.utc)):
+        if not wanted(request, ready, settings["renew_days"], datetime.datetime.now(datetime.UTC)):
             continue
         try:
             asked = request.read_bytes()
