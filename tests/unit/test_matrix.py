@@ -44,7 +44,7 @@ def test_every_ordered_pair_is_there_with_every_port(site: dict[str, Any]) -> No
     hosts = {name for name, host in site["hosts"].items() if "beyond" not in host}
     pairs = {(source, target) for source in hosts for target in hosts if source != target}
     assert {(source, target) for source, target, _address in found} == pairs
-    wanted = {("tcp", port) for port in (22, 23, 25, 53, 79, 110, 143, 465, 514, 587, 993, 995, 3306, 6000)}
+    wanted = {("tcp", port) for port in (22, 23, 25, 53, 79, 80, 110, 143, 443, 465, 514, 587, 993, 995, 3306, 6000)}
     wanted |= {("udp", 53), ("udp", 514), ("udp", 51820), ("icmp", 0)}
     assert set(matrix.ports(site)) == wanted
     assert set(found.values()) == {len(wanted)}
@@ -277,7 +277,7 @@ def test_the_table_marks_what_is_wrong(site: dict[str, Any]) -> None:
     all_cells = cells(site)
     text = matrix.table(all_cells, [cell(site, "internet", "smtp1", "tcp", 25)])
     (row,) = [line for line in text.splitlines() if line.startswith("internet -> smtp1") and "198.51.100.4" in line]
-    assert row.split()[4:] == [*"..!..............."]
+    assert row.split()[4:] == [*"..!..o..+............"]
     assert len(text.splitlines()) == 3 + len(matrix.rows(all_cells))
 
 
