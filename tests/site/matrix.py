@@ -53,9 +53,10 @@ class Got(Enum):
     SILENCE = "silence"  # nothing came back
 
 
-# WireGuard says nothing to anybody whose key it does not know: tests/site/test_vpn.py has one that it knows. Who asks for a certificate
-# listens for the authority only while it looks: tests/site/test_acme.py.
-MUTE = {("udp", 51820), ("tcp", 80)}
+# Who asks for a certificate listens for the authority only while it looks: tests/site/test_acme.py.
+SELDOM = {("tcp", 80)}
+# WireGuard says nothing to anybody whose key it does not know: tests/site/test_vpn.py has one that it knows.
+MUTE = {("udp", 51820), *SELDOM}
 
 # What may come of each. A reset is right only where no firewall is between: from beyond one it would be an answer.
 # Silence is as good as a reset from a neighbour: it got nothing. A hang-up is one only where a daemon listens for others.
