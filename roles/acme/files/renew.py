@@ -13,6 +13,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 LEGO = "/usr/bin/lego"
 # How serious a line is, for the journal (sd-daemon(3)).
 ERROR, NOTICE = "<3>", "<5>"
+FORGOTTEN = re.compile(r"accountDoesNotExist|[Aa]ccount \S+ not found")
 
 
 def due(begin: datetime.datetime, end: datetime.datetime, now: datetime.datetime, days: int) -> bool:
@@ -57,18 +60,27 @@ def put(path: Path, content: bytes) -> None:
     new.rename(path)
 
 
-def ask(settings: dict[str, Any], certificate: dict[str, Any], request: Path, state: Path) -> bytes:
-    """Have the authority sign a request: the certificate, and those that it was signed by."""
+def lego(settings: dict[str, Any], request: Path, state: Path) -> str:
+    """Have lego ask for what is in a request; what it said where it failed, empty where it did not."""
     argv = [LEGO, "--accept-tos", "--server", settings["directory"], "--email", settings["contact"]]
     argv += ["--path", str(state / "lego"), "--csr", str(request), "--http", "--http.port", f":{settings['port']}", "run"]
     more = {"LEGO_CA_CERTIFICATES": settings["authority"]} if settings["authority"] else {}
     done = subprocess.run(
         argv, env=os.environ | more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600
     )
-    if done.returncode != 0:
-        raise ValueError(
-            " / ".join(line.strip() for line in done.stdout.splitlines()[-8:] if line.strip()) or "no word of lego's"
-        )
+    said = " / ".join(line.strip() for line in done.stdout.splitlines()[-8:] if line.strip())
+    return "" if done.returncode == 0 else said or "no word of lego's"
+
+
+def ask(settings: dict[str, Any], certificate: dict[str, Any], request: Path, state: Path) -> bytes:
+    """Have the authority sign a request: the certificate, and those that it was signed by."""
+    said = lego(settings, request, state)
+    # An authority that has begun anew, or forgotten an account that was idle for long: another one is as good.
+    if FORGOTTEN.search(said):
+        shutil.rmtree(state / "lego/accounts")
+        said = lego(settings, request, state)
+    if said:
+        raise ValueError(said)
     return (state / "lego/certificates" / f"{certificate['names'][0]}.crt").read_bytes()
 
 
