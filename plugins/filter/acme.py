@@ -37,6 +37,7 @@ def acme_certificates(certificates: list[Entry]) -> list[Entry]:
             "path": entry["path"],
             "owner": entry.get("owner") or "root",
             "reload": list(entry.get("reload") or []),
+            "intermediates": entry.get("intermediates") or "",
         }
         for entry in certificates
     ]

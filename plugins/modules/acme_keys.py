@@ -42,6 +42,10 @@ options:
         type: list
         elements: str
         default: []
+      intermediates:
+        description: Directory of what signs it, for others.
+        type: str
+        default: ""
   requests:
     description: Directory of the requests, C(NAME.csr), which everybody may read; what else is called so there goes.
     type: path
@@ -212,6 +216,7 @@ def main() -> None:
         "path": {"type": "path", "required": True},
         "owner": {"type": "str", "default": "root"},
         "reload": {"type": "list", "elements": "str", "default": []},
+        "intermediates": {"type": "str", "default": ""},
     }
     module = AnsibleModule(
         argument_spec={

@@ -112,13 +112,15 @@ def pem(key: ec.EllipticCurvePrivateKey) -> str:
     return key.private_bytes(*form).decode()
 
 
-def certificate(key: ec.EllipticCurvePrivateKey = KEY, name: str = NAME, days: int = 60, begins: int = -1) -> str:
+def certificate(
+    key: ec.EllipticCurvePrivateKey = KEY, name: str = NAME, days: int = 60, begins: int = -1, issuer: str = "authority"
+) -> str:
     """A certificate, as somebody else would sign it."""
-    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    who, signer = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, word)]) for word in ("authority", issuer))
     made = (
         x509.CertificateBuilder()
         .subject_name(who)
-        .issuer_name(who)
+        .issuer_name(signer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW + timedelta(days=begins))
@@ -155,6 +157,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     target, ready = tmp_path / "acme.pem", tmp_path / "ready.pem"
     target.write_text(pem(KEY) + certificate(days=1))
     entry = {"name": "mta", "names": [NAME], "path": str(target), "owner": getpass.getuser(), "reload": ["sendmail.service"]}
+    entry["intermediates"] = str(tmp_path / "intermediates")
     return SimpleNamespace(target=target, ready=ready, entry=entry)
 
 
@@ -165,7 +168,16 @@ def test_a_new_certificate_of_the_key_replaces_the_old_one_once_and_its_readers_
     assert text.startswith(pem(KEY)) and pem(OTHER) not in text and "a word" not in text
     assert stat.S_IMODE(place.target.stat().st_mode) == 0o400
     assert INSTALL.pending() == ["sendmail.service"]
+    assert list((place.target.parent / "intermediates").iterdir()) == []
     assert not INSTALL.install(place.entry, place.ready)
+
+
+def test_what_signed_it_is_laid_down_by_its_hash_but_no_root_is(place: SimpleNamespace) -> None:
+    place.ready.write_text(certificate() + certificate(OTHER, issuer="root") + certificate(OTHER))
+    assert INSTALL.install(place.entry, place.ready)
+    laid = sorted((place.target.parent / "intermediates").iterdir())
+    assert len(laid) == 1 and laid[0].name.endswith(".0") and stat.S_IMODE(laid[0].stat().st_mode) == 0o444
+    assert "issuer=CN = root" in INSTALL.openssl("-issuer", "-in", str(laid[0])).replace("CN=root", "CN = root")
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def install(certificate: dict[str, Any], ready: Path) -> bool:
         raise Unsound(f"{target} holds no key; ansible-playbook makes a new one where the file is gone")
     wanted = key[0] + chain(ready)
     if wanted == present:
+        lay_down(certificate, wanted)
         return False
     owner = pwd.getpwnam(certificate["owner"])
     handle, new = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
@@ -94,12 +95,36 @@ def install(certificate: dict[str, Any], ready: Path) -> bool:
             check(Path(new), certificate["names"])
             os.fchmod(file.fileno(), 0o400)
             os.fchown(file.fileno(), owner.pw_uid, 0)
+        lay_down(certificate, wanted)
         PENDING.write_text("\n".join([*pending(), *certificate["reload"]]), encoding="ascii")
         os.rename(new, target)
     finally:
         Path(new).unlink(missing_ok=True)
     print(f"{NOTICE}{certificate['name']}: the new certificate is in {target}, until {end(target):%Y-%m-%d}", file=sys.stderr)
     return True
+
+
+def lay_down(certificate: dict[str, Any], found: str) -> None:
+    """Put what signed a certificate where sendmail looks for it, by OpenSSL's hash: of a file it shows the first certificate alone.
+
+    Roots are left out: whoever asked the authority must not be able to say whom sendmail believes in. What is no root is believed by
+    nobody for being there.
+    """
+    if not certificate["intermediates"]:
+        return
+    directory = Path(certificate["intermediates"])
+    directory.mkdir(mode=0o755, exist_ok=True)
+    directory.chmod(0o755)
+    for match in list(CERTIFICATE.finditer(found))[1:]:
+        handle, new = tempfile.mkstemp(dir=directory, prefix=".")
+        with open(handle, "w", encoding="ascii") as file:
+            file.write(match[0])
+            os.fchmod(file.fileno(), 0o444)
+        said = openssl("-subject_hash", "-issuer_hash", "-in", new).split()
+        if len(said) == 2 and said[0] != said[1]:
+            os.rename(new, directory / f"{said[0]}.0")
+        else:
+            os.unlink(new)
 
 
 def pending() -> list[str]:
