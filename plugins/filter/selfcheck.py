@@ -149,7 +149,9 @@ def _gateway(
     for address in gateway["addresses"]:
         pointers, error = answer(seen, gateway["reverse"][address], "PTR")
         out.append(_same("PTR", address, ([value.rstrip(".").lower() for value in pointers], error), [name]))
-        out += _door(seen["smtp"].get(address), name, address, answer(seen, f"_25._tcp.{name}", "TLSA"), now, limits)
+        door = _door(seen["smtp"].get(address), name, address, answer(seen, f"_25._tcp.{name}", "TLSA"), now, limits)
+        # What is of the name and not of an address is told once.
+        out += [line for line in door if line not in out]
     return out
 
 

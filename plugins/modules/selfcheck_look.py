@@ -165,7 +165,7 @@ def plain(row: Any) -> str:
 
 def listed(names: Names, address: str, zone: str) -> dict[str, Any]:
     """Whether a block list has an address (RFC 5782): only an answer in 127.0.0.0/8 says so."""
-    reverse = ".".join(reversed(address.split(".")))
+    reverse = ipaddress.ip_address(address).reverse_pointer.removesuffix(".arpa").rpartition(".")[0]
     try:
         values = [row.address for row in names.resolver.resolve(f"{reverse}.{zone}.", "A")]
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -332,7 +332,6 @@ def main() -> None:
         listed(names, address, zone)
         for gateway in module.params["gateways"]
         for address in gateway["addresses"]
-        if ":" not in address
         for zone in module.params["block_lists"]
     ]
     policies = {

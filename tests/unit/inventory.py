@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,14 @@ def lab_variables() -> dict[str, Any]:
 def lab_site() -> dict[str, Any]:
     """The lab's site dict."""
     return site_of("lab")
+
+
+def lab_site4() -> dict[str, Any]:
+    """The same of a site that has no IPv6."""
+    site = copy.deepcopy(lab_site())
+    for zone in site["zones"].values():
+        zone.pop("network6", None)
+    for host in site["hosts"].values():
+        for link in host["interfaces"].values():
+            link.pop("address6", None)
+    return site

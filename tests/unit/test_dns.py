@@ -10,12 +10,13 @@ import yaml
 from ansible_collections.widgets.mail.plugins.filter import dns
 from ansible_collections.widgets.mail.plugins.modules import dns_files
 
-from tests.unit.inventory import ROOT, lab_site
+from tests.unit.inventory import ROOT, lab_site4
 
 
 @pytest.fixture
 def site() -> dict[str, Any]:
-    return copy.deepcopy(lab_site())
+    """The lab as it would be with IPv4 alone; tests/unit/test_lab_ipv6.py has the other family."""
+    return lab_site4()
 
 
 def zones(site: dict[str, Any], **more: Any) -> list[dict[str, Any]]:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import policy
 
-from tests.unit.inventory import lab_site
+from tests.unit.inventory import lab_site4
 
 
 @pytest.fixture
 def site() -> dict[str, Any]:
-    return copy.deepcopy(lab_site())
+    """The lab as it would be with IPv4 alone; tests/unit/test_lab_ipv6.py has the other family."""
+    return lab_site4()
 
 
 def rules(site: dict[str, Any], flow: str) -> list[tuple[Any, ...]]:

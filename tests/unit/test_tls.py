@@ -86,10 +86,12 @@ def test_an_entry_that_could_not_hold_is_refused(policy: list[dict[str, Any]], s
 def test_gateway_and_store_verify_each_other_and_nobody_else() -> None:
     site = lab_site()
     assert tls.tls_policy(SOUND, site, "smtp1", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.0.25", "direction": "both", "level": "verified", "name": "mail.widgets.example"}
+        {"peer": peer, "direction": "both", "level": "verified", "name": "mail.widgets.example"}
+        for peer in ("10.1.0.25", "2001:db8:a1:100::25")
     ]
     assert tls.tls_policy(SOUND, site, "mail", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.1.11", "direction": "both", "level": "verified", "name": "smtp1.widgets.example"}
+        {"peer": peer, "direction": "both", "level": "verified", "name": "smtp1.widgets.example"}
+        for peer in ("10.1.1.11", "2001:db8:a1:50::11")
     ]
     assert (
         tls.tls_policy(SOUND, site, "dns1", ["smtp1"], ["mail"]) == tls.tls_policy({}, site, "mail", ["smtp1"], ["mail"]) == []
@@ -100,9 +102,9 @@ def test_how_good_it_is_among_ours_is_the_inventorys_and_only_gateways_have_othe
     added = {"domain": "b.example", "level": "encrypted"}
     own = {**SOUND, "between": "none", "policy": [added]}
     assert tls.tls_policy(own, lab_site(), "mail", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.1.11", "direction": "both", "level": "none"}
+        {"peer": peer, "direction": "both", "level": "none"} for peer in ("10.1.1.11", "2001:db8:a1:50::11")
     ]
-    assert tls.tls_policy(own, lab_site(), "smtp1", ["smtp1"], ["mail"])[1:] == [added]
+    assert tls.tls_policy(own, lab_site(), "smtp1", ["smtp1"], ["mail"])[2:] == [added]
 
 
 def test_two_stores_are_peers_of_each_other_by_all_their_addresses() -> None:
