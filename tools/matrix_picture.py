@@ -106,7 +106,11 @@ def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words
     heads = columns(cells)
     ports = len(next(iter(matrix.rows(cells).values())))
     step_x, step_y = ACROSS * WIDTH + GAP, -(-ports // ACROSS) * HEIGHT + GAP
-    both = "; left halves are IPv4, right ones IPv6, whole squares both alike" if any(":" in cell.address for cell in cells) else ""
+    both = (
+        "; left halves are IPv4, right ones IPv6, whole squares both alike"
+        if any(":" in cell.address for cell in cells)
+        else ""
+    )
     width, bottom = LEFT + len(heads) * step_x + GAP, TOP + len(sources) * step_y
     height = bottom + 20 + 20 * -(-len(KINDS) // 3)
     out = [

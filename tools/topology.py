@@ -71,8 +71,7 @@ def draw(site: dict[str, Any]) -> str:
             f'fill="{COLOURS[i % len(COLOURS)]}" stroke="#bbb"/>'
         )
         out.append(
-            f'<text x="{LEFT + 12}" y="{y + 18:.0f}" font-size="13" font-weight="bold" fill="#333">'
-            f"{escape(name)}</text>"
+            f'<text x="{LEFT + 12}" y="{y + 18:.0f}" font-size="13" font-weight="bold" fill="#333">{escape(name)}</text>'
         )
         words = [zone["network"] + level, *([zone["network6"]] if zone.get("network6") else [])]
         out += [

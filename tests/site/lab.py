@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -92,6 +93,13 @@ def address(host: str, toward: str | None = None) -> str:
     return policy.host_address(site(), host, toward)
 
 
+def address6(host: str, toward: str | None = None) -> str:
+    """The same in IPv6, which every host of the lab has."""
+    found = policy.host_address6(site(), host, toward)
+    assert found, f"{host} has no IPv6 address"
+    return found
+
+
 def public(host: str) -> str:
     """The address under which the world knows a host."""
     return str(site()["hosts"][host]["public"])
@@ -107,6 +115,16 @@ def reach(host: str, start: str) -> str:
     outside = policy.open_zone(site())
     translated = "public" in site()["hosts"][host]
     return public(host) if translated and zone(start) == outside and zone(host) != outside else address(host, zone(start))
+
+
+def known(host: str) -> list[str]:
+    """The addresses by which the world knows a host, of each family one: nobody translates IPv6."""
+    return [public(host), address6(host)]
+
+
+def to_reach(host: str, start: str, family: int) -> str:
+    """What one must name at `start` to reach a host over a family."""
+    return reach(host, start) if family == 4 else address6(host, zone(start))
 
 
 def zone(host: str) -> str:
@@ -356,6 +374,15 @@ def token() -> str:
 def source_port() -> int:
     """A port to send from that an earlier run has hardly used: its lines are still in the logs, its connections in tables."""
     return 33000 + secrets.randbelow(27000)
+
+
+def addresses6(text: str) -> set[str]:
+    """All IPv6 addresses that a text names, each in its shortest form: programs write them in many."""
+    found = set()
+    for word in re.findall(r"(?i)(?<![\w:.])[0-9a-f]*:[0-9a-f:]+(?![\w:])", re.sub(r"(?i)\bIPv6:", " ", text)):
+        with suppress(ValueError):
+            found.add(str(ipaddress.IPv6Address(word if word.endswith("::") else word.rstrip(":"))))
+    return found
 
 
 # -- mail ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 
 from tests.site import away, lab
@@ -77,6 +78,14 @@ def arrived_abroad(word: str) -> str:
     stranger = lab.Machine(lab.STRANGER)
     text = lab.until(lambda: stranger.run("grep", "-h", "-B40", "-A5", word, path, check=False).stdout, f"{word} in {path}")
     return [part for part in re.split(r"(?m)^From ", text) if word in part][-1]
+
+
+def came_from(text: str) -> str:
+    """The address that the last server in a message's path was handed it from, as that server wrote it down."""
+    unfolded = re.sub(r"\r?\n[ \t]+", " ", text)
+    found = re.search(r"(?m)^Received: from [^\[]*\[(?:IPv6:)?([0-9A-Fa-f.:]+)\]", unfolded)
+    assert found, text
+    return str(ipaddress.ip_address(found[1]))
 
 
 def hops(text: str) -> list[tuple[str, str]]:

@@ -142,18 +142,19 @@ def addresses(site: policy.Site, source: str, target: str) -> list[tuple[str, bo
     outer = policy.open_zone(site)
     start, home = policy.host_zone(site, source), policy.host_zone(site, target)
     host = site["hosts"][target]
+    from_outside = start == outer != home
     out = []
-    known = [str(host.get("public") or policy.host_address(site, target, start)) if start == outer != home else ""]
-    for key, own in (("address", policy.host_address(site, target, start)), ("address6", policy.host_address6(site, target, start))):
-        if not own or (key == "address6" and not policy.host_address6(site, source)):
+    for family, (_network, key) in policy.KEYS.items():
+        own = policy.host_address(site, target, start) if family == 4 else policy.host_address6(site, target, start)
+        if not own or (family == 6 and not policy.host_address6(site, source)):
             continue
         # Nobody translates IPv6: a host is known by the same address everywhere.
-        name = known.pop() or own if known else own
-        out.append((name, False))
-        if start == outer != home:
+        known = str(host.get("public") or own) if from_outside and family == 4 else own
+        out.append((known, False))
+        if from_outside:
             # A host without an address outside has no other than the private one, and no flow may lead there.
             inner = [str(foot[key]) for zone, foot in host["interfaces"].items() if zone != outer and foot.get(key)]
-            out += [(address, True) for address in inner if address != name]
+            out += [(address, True) for address in inner if address != known]
     return out
 
 

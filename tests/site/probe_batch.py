@@ -125,7 +125,9 @@ async def icmp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     mark = 1 + int.from_bytes(os.urandom(2), "big") % 65535
     six = family(probe["address"]) is socket.AF_INET6
     asks, answers = (128, 129) if six else (8, 0)
-    with socket.socket(family(probe["address"]), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP) as sock:
+    with socket.socket(
+        family(probe["address"]), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+    ) as sock:
         sock.setblocking(False)
         # A connected raw socket hears this one host alone.
         sock.connect((probe["address"], 0))

@@ -33,6 +33,15 @@ LOOPBACK = {
 ENGINE = "127.0.0.11"
 
 
+# Families of addresses that the site speaks.
+FAMILIES = {4, 6} if lab.variables().get("site_ipv6") else {4}
+
+
+def families(address: str) -> set[int]:
+    """Those of a listener; ss has a * for a socket that takes both."""
+    return {4, 6} if address == "*" else {6 if ":" in address else 4}
+
+
 def listeners(machine: lab.Machine) -> set[tuple[str, str, int]]:
     """Protocol, address and port of everything that waits for connections or datagrams, of both address families."""
     out = set()
@@ -154,8 +163,14 @@ def test_a_host_listens_where_a_flow_leads_and_for_its_administrator_and_nowhere
             wanted |= {(protocol, port) for protocol in ("tcp", "udp") for port in service.get(protocol, [])}
     found = listeners(each)
     loopback = {entry for entry in found if entry[1] in {"127.0.0.1", "::1"}}
-    assert {(protocol, port) for protocol, _address, port in found - loopback} == wanted
+    # In every family that the site speaks, and in no other: a wildcard of that would wait for the day on which somebody gives a link an
+    # address. What a host has for itself need not be there twice.
+    assert {
+        family: {(protocol, port) for protocol, address, port in found - loopback if family in families(address)}
+        for family in (4, 6)
+    } == {family: wanted if family in FAMILIES else set() for family in (4, 6)}
     assert {(protocol, port) for protocol, _address, port in loopback} == LOOPBACK.get(each.name, set())
+    assert set().union(*(families(address) for _protocol, address, _port in found)) == FAMILIES
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
@@ -189,15 +204,17 @@ def test_packages_and_programs_that_no_host_needs_are_gone(each: lab.Machine) ->
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
-def test_a_host_of_a_site_without_ipv6_has_no_ipv6_address(each: lab.Machine) -> None:
-    assert not lab.variables().get("site_ipv6", False)
-    assert each.sh("cat /proc/net/if_inet6 2>/dev/null || true") == ""
-
-
-@pytest.mark.requirement("OPS-5", side="negative")
-def test_a_host_of_a_site_without_ipv6_listens_on_ipv4_alone(each: lab.Machine) -> None:
-    """A wildcard of the other family waits for the day on which somebody gives a link an address."""
-    assert {entry for entry in listeners(each) if ":" in entry[1]} == set()
+def test_a_host_has_the_ipv6_addresses_of_the_inventory_and_none_of_its_own_making(each: lab.Machine) -> None:
+    """No more by which it could be reached or go out: the policy is about these (no RFC 4862 5.5, no RFC 8981)."""
+    lines = [line.split() for line in each.sh("ip -6 -o address show").splitlines()]
+    found = {line[3] for line in lines if line[1] != "lo" and not line[3].startswith("fe80:")}
+    assert found == {f"{foot['address6']}/64" for foot in lab.site()["hosts"][each.name]["interfaces"].values()}
+    assert [line for line in lines if {"temporary", "dynamic", "mngtmpaddr", "tentative"} & set(line)] == []
+    # One of each link for its neighbours, and its own way out.
+    links = {line[1] for line in lines if not line[1].startswith(("lo", "wg"))}
+    assert len(links) == len(found)
+    routes = each.sh("ip -6 route show default").splitlines()
+    assert len(routes) == 1 and "proto ra" not in routes[0], routes
 
 
 @pytest.mark.requirement("OPS-5", side="positive")
@@ -239,7 +256,9 @@ def test_what_is_said_before_a_login_names_no_system(each: lab.Machine) -> None:
     "name", sorted({*lab.group("site")} - {*lab.group("routers"), *lab.group("firewalls"), *lab.group("concentrators")})
 )
 def test_a_host_that_is_no_router_forwards_nothing(name: str) -> None:
-    assert lab.Machine(name).sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
+    assert lab.Machine(name).sh("cd /proc/sys/net && cat ipv4/ip_forward ipv6/conf/*/forwarding").split() == ["0"] * (
+        1 + len(lab.Machine(name).sh("ls /proc/sys/net/ipv6/conf").split())
+    )
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
@@ -247,6 +266,9 @@ def test_no_neighbour_chooses_a_hosts_routes_and_no_sender_the_way_of_a_packet(e
     settings = ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route")
     found = each.sh(f"cd /proc/sys/net/ipv4/conf && grep -H . {' '.join(f'*/{name}' for name in settings)}").splitlines()
     assert len(found) >= 4 * len(settings), "all, default, the loopback and a link"
+    settings = ("accept_redirects", "accept_source_route", "accept_ra", "autoconf", "use_tempaddr")
+    found += each.sh(f"cd /proc/sys/net/ipv6/conf && grep -H . {' '.join(f'*/{name}' for name in settings)}").splitlines()
+    assert len(found) >= 4 * (4 + len(settings)), "the same of IPv6"
     assert [line for line in found if not line.endswith(":0")] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -36,8 +37,36 @@ def test_a_message_from_a_desk_arrives_abroad_from_the_gateways_public_address()
     word = lab.token()
     mailflow.from_the_desk([mailflow.FOREIGNER], word, mailflow.ours(READER))
     text = mailflow.arrived_abroad(word)
-    # Whoever handed it over has the gateway's public address, and nobody else has it.
-    assert f"[{lab.public(lab.GATEWAY)}]" in text
+    # Whoever handed it over has an address of the gateway's that the world knows, and nobody else has it.
+    assert mailflow.came_from(text) in lab.known(lab.GATEWAY)
+
+
+@pytest.mark.requirement("GW-5", side="positive")
+@pytest.mark.parametrize("family", [4, 6])
+def test_mail_leaves_over_the_family_that_the_other_side_has(family: int) -> None:
+    word, name = lab.token(), f"carol@{'four' if family == 4 else 'six'}.{lab.foreign_domain()}"
+    mailflow.from_the_desk([name], word, mailflow.ours(READER))
+    text = mailflow.arrived_abroad(word)
+    assert mailflow.came_from(text) == (lab.public(lab.GATEWAY) if family == 4 else lab.address6(lab.GATEWAY))
+    # And the address leads to the name that it said, and back: else the other side would not know it.
+    assert re.search(rf"from {lab.fqdn(lab.GATEWAY)} \({lab.fqdn(lab.GATEWAY)} \[", text)
+
+
+@pytest.mark.requirement("GW-1", side="positive")
+def test_whoever_has_ipv6_sends_over_it_and_his_address_is_on_record(gateway: lab.Machine) -> None:
+    """By MX, as a server of the world does, which takes an AAAA record before an A record."""
+    word = lab.token()
+    mailflow.send(lab.Machine(lab.STRANGER), "127.0.0.1", mailflow.FOREIGNER, [mailflow.ours(READER)], word)
+    text = mailflow.fetched(READER, word, deadline=40)
+    assert text is not None
+    entry = mailflow.hops(text)[-2][1]
+    sender = lab.address6(lab.STRANGER)
+    # The name of the address is looked up and leads back to it; a client that it does not lead back to would be "may be forged".
+    name = f"{lab.STRANGER}.{lab.foreign_domain()}"
+    said = [line for line in re.sub(r"\n[ \t]+", " ", text).splitlines() if f" id {entry}" in line]
+    assert sender in lab.addresses6(said[0]) and f"({name} [" in said[0] and "forged" not in said[0], said
+    log = gateway.sh(f"grep -h '{entry}: from=' /var/log/mail.log")
+    assert sender in lab.addresses6(log), log
 
 
 @pytest.mark.requirement("SM-15", side="negative")
@@ -47,6 +76,7 @@ def test_mail_that_leaves_names_no_inside_address_and_no_inside_host() -> None:
     text = mailflow.arrived_abroad(word)
     hidden = [lab.address(lab.DESK), lab.fqdn(lab.DESK), lab.address(lab.STORE), lab.fqdn(lab.STORE), lab.address(lab.GATEWAY)]
     assert [name for name in hidden if name in text] == []
+    assert lab.addresses6(text) & {lab.address6(host) for host in (lab.DESK, lab.STORE)} == set()
 
 
 @pytest.mark.requirement("MS-1", side="positive")

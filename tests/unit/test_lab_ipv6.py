@@ -84,7 +84,9 @@ def test_the_border_router_lets_by_in_ipv6_what_it_lets_by_in_ipv4_and_no_more(s
         assert [r for r in six if r[:4] == row[:4] and r[6:] == row[6:] and (pat in ends or list(r[4:6]) == ends)], row
     assert len(six) == len(four)
     store = site["hosts"]["mail"]["interfaces"]["inside"]["address6"]
-    assert [row for row in six if row[1] == "forward" and (store in row[4:6] or site["zones"]["inside"]["network6"] in row[4:6])] == []
+    assert [
+        row for row in six if row[1] == "forward" and (store in row[4:6] or site["zones"]["inside"]["network6"] in row[4:6])
+    ] == []
 
 
 @pytest.mark.requirement("NET-7", side="negative")
@@ -105,7 +107,10 @@ def test_a_host_that_comes_through_a_tunnel_is_routed_there_in_both_families(sit
 
 def test_wrappers_and_relays_name_clients_by_both_addresses(site: dict[str, Any]) -> None:
     (sshd,) = [entry for entry in policy.policy_wrappers(site, "smtp1") if entry["daemon"] == "sshd"]
-    assert [tcp_wrappers.tcp_wrappers_client(client) for client in sshd["clients"]] == ["10.1.0.24", "[2001:db8:a1:100::24]/128"]
+    assert [tcp_wrappers.tcp_wrappers_client(client) for client in sshd["clients"]] == [
+        "10.1.0.24",
+        "[2001:db8:a1:100::24]/128",
+    ]
     assert "2001:db8:a1:100::25" in sendmail.mail_relay_from(site, "smtp1", ["smtp1"], ["mail"])
 
 
@@ -114,7 +119,9 @@ def test_the_world_is_told_of_the_two_hosts_in_the_dmz_alone(site: dict[str, Any
     zones = dns.dns_zones(site, ["dns1"], ["smtp1"], hidden=["mail", "mgmt"])
     assert dns.dns_zone_errors(zones) == []
     outside = [zone for zone in zones if zone["views"] == ["external"]]
-    records = [(zone["name"], r["name"], r["value"]) for zone in outside for r in zone["records"] if r["type"] in ("AAAA", "PTR")]
+    records = [
+        (zone["name"], r["name"], r["value"]) for zone in outside for r in zone["records"] if r["type"] in ("AAAA", "PTR")
+    ]
     dmz = "0.5.0.0.1.a.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
     label = "1.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0"
     assert ("widgets.example", "smtp1", "2001:db8:a1:50::11") in records

@@ -15,7 +15,12 @@ KEY_A = "B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE="
 KEY_B = "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk="
 PEERS: list[dict[str, Any]] = [
     {"name": "roamer", "public_key": KEY_A, "addresses": ["10.1.2.20", "2001:db8:a1:200::20"], "keepalive": 25},
-    {"name": "branch", "public_key": KEY_B, "addresses": ["10.2.0.0/24", "2001:db8:a1:201::/64"], "endpoint": "198.18.0.30:51820"},
+    {
+        "name": "branch",
+        "public_key": KEY_B,
+        "addresses": ["10.2.0.0/24", "2001:db8:a1:201::/64"],
+        "endpoint": "198.18.0.30:51820",
+    },
 ]
 
 
