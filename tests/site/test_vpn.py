@@ -181,7 +181,7 @@ except ConnectionRefusedError:
 def counted(concentrator: lab.Machine) -> int:
     """The packets that the rule of the tunnels' port has let in: the first of each exchange."""
     rules = concentrator.sh("nft list chain inet firewall input")
-    (packets,) = re.findall(rf"udp dport {PORT} counter packets (\d+) .*accept", rules)
+    (packets,) = re.findall(rf"ip daddr {OUTSIDE} udp dport {PORT} counter packets (\d+) .*accept", rules)
     return int(packets)
 
 
