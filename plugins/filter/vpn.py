@@ -121,7 +121,7 @@ def vpn_errors(site: Site, peers: list[Peer]) -> list[str]:
                 for name, other in hit
             ]
             if not hit and not _inside(network, [other for _name, other in far]):
-                allowed = ", ".join(f"{name} ({other})" for name, other in far) or "(none)"
+                allowed = ", ".join(f"{name} ({', '.join(zone_networks(site, name))})" for name in beyond) or "(none)"
                 errors.append(f"{where}: addresses holds {network}: allowed are those of the zones beyond tunnels, {allowed}.")
     return errors
 

@@ -59,11 +59,11 @@ def test_sound_peers_pass(peers: list[dict[str, Any]]) -> None:
         # against the zones
         (1, {"addresses": ["10.1.0.0/24"]}, ["entry 2 (branch)", "10.1.0.0/24", "overlaps site_zones.inside.network"]),
         (1, {"addresses": ["10.0.0.0/8"]}, ["overlaps site_zones.inside", "overlaps site_zones.dmz"]),
-        (1, {"addresses": ["10.9.0.0/24"]}, ["entry 2 (branch)", "10.9.0.0/24", "remote (10.1.2.0/24)"]),
+        (1, {"addresses": ["10.9.0.0/24"]}, ["entry 2 (branch)", "10.9.0.0/24", "remote (10.1.2.0/24, 2001:db8:a1:200::/64)"]),
         (1, {"addresses": ["2001:db8:a1:200::20"]}, ["entry 2 (branch)", "2001:db8:a1:200::20/128 of roamer"]),
         (1, {"addresses": ["::/0"]}, ["entry 2 (branch)", "::/0", "whole world"]),
         (1, {"addresses": ["2001:db8:a1:100::/64"]}, ["overlaps site_zones.inside.network6 2001:db8:a1:100::/64"]),
-        (1, {"addresses": ["2001:db8:9::/64"]}, ["2001:db8:9::/64", "remote (2001:db8:a1:200::/64)"]),
+        (1, {"addresses": ["2001:db8:9::/64"]}, ["2001:db8:9::/64", "branch-office (10.2.0.0/24, 2001:db8:a1:201::/64)"]),
     ],
 )
 def test_a_wrong_peer_is_refused_by_name(
