@@ -5,8 +5,10 @@ Whatever both families share is tried in both where it is tried: the matrix of a
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -78,7 +80,7 @@ def addresses(stranger: lab.Machine) -> Iterator[list[str]]:
 @pytest.mark.requirement("SM-13", side="negative")
 def test_one_ipv6_address_cannot_take_all_connections(addresses: list[str], stranger: lab.Machine) -> None:
     """The limit is of an address and not of its /64: sendmail counts no networks (docs/howto/ipv6.md has what stands against that)."""
-    talk = {"turns": [{"say": "", "hear": 1}, {"say": "NOOP xxxxxxxxx", "hear": 0, "gap": 0.3}]}
+    talk = {"turns": [{"say": "", "hear": 1}, {"say": "NOOP xxx", "hear": 0, "gap": 0.3}]}
     limit = lab.limit_of("sendmail_client_connections")
     talks = [{**talk, "source": addresses[0]} for _ in range(limit + 4)]
     with stranger.talk(away.conversations_session, **SERVER, talks=talks) as crowd:
@@ -144,21 +146,24 @@ def test_a_link_local_address_is_no_way_round_the_policy(start: str) -> None:
     """Every link has such addresses, no flow names them, and no firewall is between: the daemons themselves turn them away."""
     machine = lab.Machine(start)
     link = machine.sh("ip -o -6 route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/'").strip()
-    near = [host for host in lab.group("site") if lab.zone(host) == lab.zone(start) and host != start]
-    targets = []
-    for host in near:
-        mac = lab.site()["hosts"][host]["interfaces"][lab.zone(host)]["mac"]
-        (own,) = lab.Machine(host).sh(f"ip -o -6 address show scope link | grep -o 'fe80[^/]*' | grep -i {tail(mac)}").split()
-        targets += [[f"{own}%{link}", lab.port(name)] for name in ("ssh", "smtp", "pop3", "submission")]
-    assert targets
+    near = {
+        host: link_local(entry["interfaces"][lab.zone(start)]["mac"])
+        for host, entry in lab.site()["hosts"].items()
+        if host in lab.group("site") and lab.zone(host) == lab.zone(start) and host != start
+    }
+    assert near
+    for host, own in near.items():
+        assert own in lab.Machine(host).sh("ip -o -6 address show scope link")
+    targets = [[f"{own}%{link}", lab.port(name)] for own in near.values() for name in ("ssh", "smtp", "pop3", "submission")]
     said = machine.call(away.first_words, targets=targets, timeout=8)
     assert {str(target): words for target, words in zip(targets, said, strict=True) if words} == {}
 
 
-def tail(mac: str) -> str:
-    """The end that a link-local address has of a MAC (RFC 4291, appendix A)."""
-    *_, one, two = mac.split(":")
-    return f"{int(one + two, 16):x}$"
+def link_local(mac: str) -> str:
+    """The link-local address that a link makes of its MAC (RFC 4291, appendix A)."""
+    octets = [int(part, 16) for part in mac.split(":")]
+    octets = [octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]]
+    return str(ipaddress.IPv6Address(bytes([0xFE, 0x80, *bytes(6), *octets])))
 
 
 @pytest.mark.requirement("NET-1", side="positive")
@@ -196,7 +201,7 @@ def test_no_filter_answers_or_passes_a_question_of_icmpv6(start: str) -> None:
     targets |= {str(foot["address6"]): host for host in GATES for foot in lab.site()["hosts"][host]["interfaces"].values()}
     if start != lab.STRANGER:
         targets[lab.address6(lab.STRANGER)] = lab.STRANGER
-    found = lab.Machine(start).call(away.ask_icmp6, targets=list(targets))
+    found = lab.Machine(start).call(away.ask_icmp6, targets=list(targets), timeout=1.5)
     assert {targets[address]: kinds for address, kinds in zip(targets, found, strict=True) if kinds} == {}
 
 
@@ -244,7 +249,7 @@ def traveller(request: pytest.FixtureRequest) -> lab.Machine:
 
 def outcomes(machine: lab.Machine, targets: list[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """What comes of a TCP connection to each address and port."""
-    found = machine.call(away.probe, targets=[list(target) for target in targets], timeout=2.5, at_once=64)
+    found = machine.call(away.probe, targets=[list(target) for target in targets], timeout=2, at_once=64)
     return {target: entry["result"] for target, entry in zip(targets, found, strict=True)}
 
 
@@ -275,9 +280,10 @@ def test_through_a_tunnel_nothing_else_is_reached_over_ipv6_and_that_is_logged(
     targets += [(lab.address6(lab.NAMESERVER), port) for port in (SSH, SMTP)]
     for host in (lab.COLLECTOR, lab.DESK, lab.GATEWAY, lab.FIREWALL, lab.CONCENTRATOR):
         targets += [(lab.address6(host, "inside"), port) for port in (SSH, SMTP, lab.port("pop3s"))]
-    assert {target: result for target, result in outcomes(traveller, targets).items() if result != "silent"} == {}
-    (found,) = traveller.call(away.probe, targets=[[STORE, SSH]])
-    pattern = rf"SRC={in_tunnel(traveller)} DST={STORE} .*SPT={found['source_port']} DPT={SSH} "
+    found = traveller.call(away.probe, targets=[list(target) for target in targets], timeout=2, at_once=64)
+    came = {target: entry["result"] for target, entry in zip(targets, found, strict=True)}
+    assert {target: result for target, result in came.items() if result != "silent"} == {}
+    pattern = rf"SRC={in_tunnel(traveller)} DST={STORE} .*SPT={found[0]['source_port']} DPT={SSH} "
     lab.until(lambda: re.search(pattern, denials(collector, lab.CONCENTRATOR)), f"a line with {pattern}")
 
 
@@ -301,8 +307,9 @@ def test_no_ipv6_packet_comes_out_of_a_tunnel_under_an_address_that_is_not_its_o
 @pytest.mark.requirement("NET-9", side="negative")
 def test_nothing_is_opened_into_a_tunnel_over_ipv6(collector: lab.Machine, desk: lab.Machine) -> None:
     address = in_tunnel(lab.Machine(lab.TRAVELLERS[0]))
-    for machine in (collector, desk):
-        assert set(outcomes(machine, [(address, port) for port in (SSH, *MAIL)]).values()) == {"silent"}
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda machine: outcomes(machine, [(address, port) for port in (SSH, *MAIL)]), (collector, desk))
+        assert {result for came in found for result in came.values()} == {"silent"}
 
 
 @pytest.fixture
