@@ -211,6 +211,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domains.next_hop": SERVER,
     "sendmail_recipients": FULL_MAILBOX,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
+    "sendmail_own_addresses": ADDRESS,
     "sendmail_resolvers": ADDRESS,
     "sendmail_queue_interval": SENDMAIL_TIME,
     "sendmail_msp_queue_interval": SENDMAIL_TIME,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.site import lab, mailflow
+from tests.site import away, lab, mailflow
 
 READER = lab.users()[0]
 SPEAK = "pkill -CONT -x smtpd; pkill -CONT -x master; true"
@@ -56,15 +56,17 @@ def test_mail_leaves_over_the_family_that_the_other_side_has(family: int) -> Non
 def test_whoever_has_ipv6_sends_over_it_and_his_address_is_on_record(gateway: lab.Machine) -> None:
     """By MX, as a server of the world does, which takes an AAAA record before an A record."""
     word = lab.token()
-    mailflow.send(lab.Machine(lab.STRANGER), "127.0.0.1", mailflow.FOREIGNER, [mailflow.ours(READER)], word)
+    commands = lab.letter(mailflow.FOREIGNER, [mailflow.ours(READER)], word)
+    said = lab.Machine(lab.STRANGER).call(away.smtp, address="127.0.0.1", port=lab.port("smtp"), commands=commands)
+    assert said[-2].startswith("250 "), said
     text = mailflow.fetched(READER, word, deadline=40)
     assert text is not None
     entry = mailflow.hops(text)[-2][1]
     sender = lab.address6(lab.STRANGER)
     # The name of the address is looked up and leads back to it; a client that it does not lead back to would be "may be forged".
     name = f"{lab.STRANGER}.{lab.foreign_domain()}"
-    said = [line for line in re.sub(r"\n[ \t]+", " ", text).splitlines() if f" id {entry}" in line]
-    assert sender in lab.addresses6(said[0]) and f"({name} [" in said[0] and "forged" not in said[0], said
+    (line,) = [line for line in re.sub(r"\n[ \t]+", " ", text).splitlines() if f" id {entry}" in line]
+    assert sender in lab.addresses6(line) and f"({name} [" in line and "forged" not in line, line
     log = gateway.sh(f"grep -h '{entry}: from=' /var/log/mail.log")
     assert sender in lab.addresses6(log), log
 
