@@ -227,7 +227,7 @@ def test_hosts_of_one_network_count_as_one_source_in_ipv6_alone(site: dict[str, 
     assert (
         source("mail", "smtp1", outside["smtp1"]) == source("mgmt", "smtp1", outside["smtp1"]) == ("fw", "2001:db8:a1:100::/64")
     )
-    assert source("internet", "fw", outside["fw"]) == ("router", "2001:db8:c612::/64")
+    assert source("internet", "fw", outside["fw"]) == ("router", "2001:2:0:c612::/64")
     assert source("mail", "vpn")[0] == source("vpn", "mail")[0] == "vpn"
     assert source("dns1", "vpn")[0] == "fw"
 
