@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -218,20 +218,13 @@ class Machine:
         self, *argv: str, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there, with `text` as its input."""
-        done = self._as_root({"argv": argv, "text": text}, timeout) if user == "root" else self._as(user, argv, text, timeout)
+        done = self._ask({"argv": argv, "text": text, "user": user}, timeout)
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(argv)}: {done.stdout}{done.stderr}"
         return done
 
-    def _as_root(self, request: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
+    def _ask(self, request: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
         """Have the agent that waits there run something."""
         return agents.ask(self.container, source(agent.__name__), request, timeout)
-
-    def _as(self, user: str, argv: Sequence[str], text: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        """Have the engine start a program, with a user's groups and nothing of root's."""
-        command = ["docker", "exec", "-i", "-u", user, self.container, *argv]
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
-        )
 
     def sh(self, script: str, user: str = "root", timeout: float = 60) -> str:
         """Run a shell script there and give its output."""
@@ -240,7 +233,7 @@ class Machine:
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Run one of the functions of `tests.site.away` there, as root. They give up by themselves; this is for when they do not."""
         text = json.dumps(arguments) + "\n"
-        done = self._as_root({"source": source(function.__module__), "argv": [function.__name__], "text": text}, 180)
+        done = self._ask({"source": source(function.__module__), "argv": [function.__name__], "text": text}, 180)
         # Not the arguments: a password may be among them.
         assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)
