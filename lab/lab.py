@@ -21,6 +21,7 @@ from typing import IO
 import engine
 import environment
 import images
+import kernel
 import mail
 import playbook
 import scanners
@@ -56,8 +57,15 @@ def prepare(steps: Steps, *releases: str) -> None:
         result.append(environment.ensure(note))
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
+    kernel.ensure(containers())
     with steps.step("images") as (note, result):
         result.append("; ".join(images.ensure(wanted, note) for wanted in releases))
+
+
+def containers() -> list[str]:
+    """The names of the lab's containers."""
+    hosts = playbook.inventory()["_meta"]["hostvars"]
+    return [f"{of['lab_prefix']}-{name}" for name, of in hosts.items()]
 
 
 def hosts(steps: Steps) -> None:
@@ -96,9 +104,10 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def image(arguments: argparse.Namespace) -> int:
-    """The image alone; molecule asks for it, with a word from nobody else."""
+    """The image alone; molecule asks for it before it makes hosts, with a word from nobody else."""
     environment.ensure(lambda _: None)
     engine.ensure(lambda _: None)
+    kernel.ensure(containers())
     print(images.ensure(release(), lambda _: None))
     return 0
 
