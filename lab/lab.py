@@ -23,6 +23,7 @@ import environment
 import images
 import kernel
 import mail
+import pace
 import playbook
 import scanners
 from report import Steps, seconds
@@ -159,12 +160,19 @@ def test(arguments: argparse.Namespace) -> int:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
     failed = False
+    grown: list[str] = []
     for group in groups:
         with steps.step(", ".join(name for name, _ in group)) as (note, result):
+            begun, before = time.time(), pace.unit()
             lines = at_once(group, note)
+            after = pace.unit()
+            for name, _, taken in lines:
+                grown += pace.lines(name, taken, (before, after), begun)
             failed = failed or any(bad for _, bad, _ in lines)
             result += [told(*line) if len(group) > 1 else verdict(line[1]) for line in lines]
     steps.table("Where the time went")
+    for line in grown:
+        print(f"  {line}", flush=True)
     return 1 if failed else 0
 
 
