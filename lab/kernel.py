@@ -47,7 +47,7 @@ def shortage(allowed: int, used: int, hosts: int) -> str:
     wanted = max(ENOUGH, 2 * (used + needed))
     return (
         f"{LIMIT} is {allowed} on this machine, and {used} are in use: {hosts} more hosts of a lab may take up to {needed}. Their daemons "
-        f"would say \"too many open files\", or not start. As root: sysctl -w {LIMIT}={wanted} (a line {LIMIT} = {wanted} in a file below "
+        f'would say "too many open files", or not start. As root: sysctl -w {LIMIT}={wanted} (a line {LIMIT} = {wanted} in a file below '
         "/etc/sysctl.d keeps it), or remove another lab (make destroy); then run this again."
     )
 

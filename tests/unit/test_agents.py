@@ -64,7 +64,11 @@ def test_a_program_that_is_not_there_or_was_killed_has_the_engine_s_code(host: a
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may start what is somebody else's")
 def test_a_program_of_somebody_else_has_his_groups_and_nothing_of_root_s(host: agents.Agents) -> None:
     person = pwd.getpwnam("nobody")
-    request = {"argv": ["sh", "-c", "id -u; id -g; id -G; grep ^Cap[PE] /proc/self/status; echo $HOME"], "text": "", "user": "nobody"}
+    request = {
+        "argv": ["sh", "-c", "id -u; id -g; id -G; grep ^Cap[PE] /proc/self/status; echo $HOME"],
+        "text": "",
+        "user": "nobody",
+    }
     said = host.ask("here", PROGRAM, request, 20).stdout.split("\n")
     groups = " ".join(str(number) for number in os.getgrouplist("nobody", person.pw_gid))
     assert said[:3] == [str(person.pw_uid), str(person.pw_gid), groups]

@@ -42,7 +42,9 @@ def test_where_there_is_room_nothing_is_said() -> None:
 def test_where_there_is_none_the_remedy_is_one_that_helps() -> None:
     said = kernel.shortage(128, 100, 11)
     assert said.startswith("fs.inotify.max_user_instances is 128 on this machine, and 100 are in use: 11 more hosts"), said
-    (value,) = {int(word.rstrip(")").split("=")[1]) for word in said.split() if word.startswith("fs.inotify.max_user_instances=")}
+    (value,) = {
+        int(word.rstrip(")").split("=")[1]) for word in said.split() if word.startswith("fs.inotify.max_user_instances=")
+    }
     assert kernel.shortage(value, 100, 11) == ""
     assert "sysctl -w" in said and "/etc/sysctl.d" in said and "\n" not in said
 

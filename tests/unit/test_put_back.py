@@ -242,7 +242,9 @@ def test_the_file_that_says_so_is_the_configuration_that_the_other_role_names() 
     assert action.configured(need) == {**need, "path": "/etc/mail/sendmail.cf"}
     assert action.configured(need | {"path": "/etc/other"})["path"] == "/etc/other"
     for role in ("dns", "no-such-role"):
-        with pytest.raises(AnsibleActionFail, match=f"the role {role} has no __{role}_configuration in its variables: name a path"):
+        with pytest.raises(
+            AnsibleActionFail, match=f"the role {role} has no __{role}_configuration in its variables: name a path"
+        ):
             action.configured({"role": role})
 
 
