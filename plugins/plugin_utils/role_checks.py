@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.content_filter import (
     content_filter_errors,
+    content_filter_greylist_errors,
     content_filter_key_errors,
 )
 from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
@@ -166,6 +167,11 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "content_filter_clamd_memory": MEMORY,
     "content_filter_resolvers": ADDRESS,
     "content_filter_own_clients": NETWORK,
+    "content_filter_greylist_known_networks": NETWORK,
+    "content_filter_greylist_known_domains": (
+        _matches(rf"^(?=.*[.][A-Za-z]){HOST}\Z"),
+        "a registered domain, such as example.org",
+    ),
     "content_filter_dkim_keys.domain": NAME,
     "content_filter_dkim_keys.selector": LABEL,
     "dns_recursion_clients": NETWORK,
@@ -303,6 +309,14 @@ def _content_filter(v: Values) -> list[str]:
         v["content_filter_freshclam"],
     )
     errors += content_filter_key_errors(v["content_filter_dkim_keys"], v["content_filter_own_clients"])
+    if v["content_filter_greylist"]:
+        errors += content_filter_greylist_errors(
+            v["content_filter_greylist_score"],
+            v["content_filter_mark_score"],
+            v["content_filter_greylist_known_networks"],
+            v["content_filter_greylist_known_domains"],
+            v["content_filter_authentication"],
+        )
     if v.get("sendmail_max_message_size", 0) > v["content_filter_max_message_size"]:
         errors.append(
             f"content_filter_max_message_size is {v['content_filter_max_message_size']} and sendmail_max_message_size "

@@ -116,6 +116,13 @@ DRIFTS = [
         "! test -e /etc/systemd/system/clamav-daemon.service.d/sandbox.conf",
     ),
     Drift(
+        "content_filter",
+        lab.GATEWAY,
+        "the list of senders reached over TCP",
+        "sed -i 's/^port 0/port 6379/' /etc/content-filter/greylist.conf && systemctl -q restart redis-server",
+        "grep -qx 'port 6379' /etc/content-filter/greylist.conf",
+    ),
+    Drift(
         "pop3",
         lab.STORE,
         "a mailbox that others may read",
