@@ -9,6 +9,8 @@ import kernel
 import pytest
 from shell import LabError
 
+from tests.unit.inventory import lab_site
+
 
 def machine(root: Path, allowed: int, watchers: dict[str, int]) -> Path:
     """A /proc in which processes have so many watchers each, and other open files."""
@@ -37,6 +39,12 @@ def test_a_kernel_that_does_not_say_has_no_limit(tmp_path: Path) -> None:
 def test_where_there_is_room_nothing_is_said() -> None:
     assert kernel.shortage(kernel.PER_HOST * 11 + 5, 5, 11) == ""
     assert kernel.shortage(5, 10, 0) == ""
+
+
+def test_one_lab_fits_into_what_kernels_usually_allow_and_two_do_not() -> None:
+    hosts = len(lab_site()["hosts"])
+    assert kernel.shortage(128, 20, hosts) == ""
+    assert kernel.shortage(128, 20 + 6 * hosts, hosts) != ""
 
 
 def test_where_there_is_none_the_remedy_is_one_that_helps() -> None:
