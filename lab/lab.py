@@ -70,13 +70,15 @@ def hosts(steps: Steps) -> None:
 
 def site(arguments: argparse.Namespace) -> int:
     """The whole site, and mail through it."""
-    steps = Steps(7)
+    steps = Steps(8)
     prepare(steps, release())
     hosts(steps)
     with steps.step("site.yml") as (note, result):
         result.append(str(playbook.play("site.yml", "site", "site.yml", note)))
     with steps.step("tunnels") as (note, result):
         result.append(str(playbook.play("playbooks/lab/tunnels.yml", "tunnels", "Setting up tunnels to the site", note)))
+    with steps.step("delegations") as (note, result):
+        result.append(str(playbook.play("playbooks/lab/delegations.yml", "delegations", "Handing in the keys of the zones", note)))
     with steps.step("mail") as (note, result):
         lab = mail.Lab(playbook.inventory())
         note("in")

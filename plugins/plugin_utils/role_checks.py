@@ -17,7 +17,7 @@ from ansible_collections.widgets.mail.plugins.filter.content_filter import (
     content_filter_errors,
     content_filter_key_errors,
 )
-from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
+from ansible_collections.widgets.mail.plugins.filter.dns import dns_anchor_errors, dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
 from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors
 from ansible_collections.widgets.mail.plugins.filter.sendmail import (
@@ -575,7 +575,10 @@ def _vpn(v: Values) -> list[str]:
 CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "base": _base,
     "content_filter": _content_filter,
-    "dns": lambda v: [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])],
+    "dns": lambda v: (
+        [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
+        + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
+    ),
     "firewall": _firewall,
     "hardening": _hardening,
     "network": _network,
