@@ -117,6 +117,63 @@ def test_inside_every_host_has_its_own_address_and_the_rest_of_the_world_resolve
     assert [value.split()[1] for value in values(mx)] == [foreign]
 
 
+# -- signatures ------------------------------------------------------------------------------------------------------
+
+SIGNED = f"{lab.STRANGER}.{lab.foreign_domain()}"
+BROKEN = f"broken.{lab.foreign_domain()}"  # the zone above names a key that it does not have
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+def test_the_world_can_prove_from_the_root_what_our_zones_say_and_that_a_name_is_missing(stranger: lab.Machine) -> None:
+    questions = [[DOMAIN, "MX"], [lab.fqdn(lab.GATEWAY), "A"], [f"_25._tcp.{lab.fqdn(lab.GATEWAY)}", "TLSA"], [f"no.{DOMAIN}", "A"]]
+    answers = stranger.call(away.dns, server="127.0.0.1", port=lab.port("dns"), questions=questions)
+    assert [answer["code"] for answer in answers] == ["NOERROR", "NOERROR", "NOERROR", "NXDOMAIN"]
+    assert all(answer["authentic"] for answer in answers), answers
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_who_asks_for_a_missing_name_is_not_told_which_ones_there_are(stranger: lab.Machine) -> None:
+    server = {"server": lab.public(lab.NAMESERVER), "port": lab.port("dns")}
+    (answer,) = stranger.call(away.dns, **server, questions=[[f"no.{DOMAIN}", "A"]], signatures=True)
+    kinds = {kind for _name, kind, _value in answer["authority"]}
+    assert "NSEC3" in kinds and "RRSIG" in kinds and "NSEC" not in kinds, answer
+
+
+@pytest.mark.requirement("NET-8", side="positive")
+@pytest.mark.parametrize("start", [lab.DESK, lab.GATEWAY])
+def test_inside_both_views_have_the_same_keys_and_other_peoples_signatures_are_checked(start: str, stranger: lab.Machine) -> None:
+    (own, other) = inside(lab.Machine(start), [DOMAIN, "DNSKEY"], [SIGNED, "A"])
+    (public,) = outside(stranger, [DOMAIN, "DNSKEY"])
+    assert values(own) == values(public) and len(values(own)) == 1
+    assert other["authentic"] and values(other) == [lab.address(lab.STRANGER, "world")]
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_what_others_have_not_signed_with_the_key_that_their_zone_above_names_is_not_believed() -> None:
+    ask = {"server": lab.address(lab.NAMESERVER), "port": lab.port("dns"), "questions": [[BROKEN, "A"]]}
+    (answer,) = lab.Machine(lab.DESK).call(away.dns, **ask)
+    assert (answer["code"], answer["answer"]) == ("SERVFAIL", [])
+    # That is because of its signatures alone.
+    (answer,) = lab.Machine(lab.DESK).call(away.dns, **ask, unchecked=True)
+    assert values(answer) == [lab.address(lab.STRANGER, "world")]
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_keys_that_sign_are_the_name_servers_alone_and_it_cannot_change_what_it_signs(nameserver: lab.Machine) -> None:
+    private = nameserver.sh("find / -xdev -name 'K*.private' -printf '%p %u %m\\n'").splitlines()
+    assert private and all(line.split()[1:] == ["bind", "600"] for line in private), private
+    for link in nameserver.sh("find /var/lib/bind/site -type l").split():
+        done = nameserver.run("setpriv", "--reuid", "bind", "--regid", "bind", "--clear-groups", "rm", "-f", link, check=False)
+        assert done.returncode != 0 and nameserver.sh(f"test -L {link} && stat -Lc %U {link}").strip() == "root"
+
+
+@pytest.mark.requirement("NET-8", side="negative")
+def test_a_signed_zone_does_not_lose_its_signatures_while_the_zone_above_names_its_key() -> None:
+    extra = '{"site_dnssec": false}'
+    done = lab.ansible("ansible-playbook", "playbooks/nameservers.yml", "--tags", "dns", "-e", extra, check=False)
+    assert done.returncode != 0 and "Withdraw the DS record first" in done.stdout, done.stdout
+
+
 @pytest.mark.requirement("NET-8", side="negative")
 def test_the_server_does_not_serve_as_root(nameserver: lab.Machine) -> None:
     found = nameserver.call(away.processes, program="named")

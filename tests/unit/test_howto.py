@@ -47,6 +47,8 @@ def test_there_are_the_pages_that_people_need() -> None:
         "key",
         "certificate",
         "dkim",
+        "dnssec",
+        "dane",
         "selfcheck",
         "path",
         "lockout",
