@@ -78,7 +78,9 @@ def site(arguments: argparse.Namespace) -> int:
     with steps.step("tunnels") as (note, result):
         result.append(str(playbook.play("playbooks/lab/tunnels.yml", "tunnels", "Setting up tunnels to the site", note)))
     with steps.step("delegations") as (note, result):
-        result.append(str(playbook.play("playbooks/lab/delegations.yml", "delegations", "Handing in the keys of the zones", note)))
+        result.append(
+            str(playbook.play("playbooks/lab/delegations.yml", "delegations", "Handing in the keys of the zones", note))
+        )
     with steps.step("mail") as (note, result):
         lab = mail.Lab(playbook.inventory())
         note("in")

@@ -44,7 +44,9 @@ LABELS = re.compile(
 )
 ABSOLUTE = re.compile(r"^(?=.{1,254}$)([A-Za-z0-9_]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)+\Z|^\.\Z")
 TLSA = re.compile(r"^[0-3] [01] [0-2] ([0-9A-Fa-f]{2})+\Z")
-DS = re.compile(r"^(?P<name>\S+)( [0-9]+)? IN DS (?P<tag>[0-9]{1,5}) (?P<algorithm>[0-9]{1,3}) (?P<type>[0-9]{1,3}) (?P<digest>([0-9A-Fa-f]{8} ?)+)\Z")
+DS = re.compile(
+    r"^(?P<name>\S+)( [0-9]+)? IN DS (?P<tag>[0-9]{1,5}) (?P<algorithm>[0-9]{1,3}) (?P<type>[0-9]{1,3}) (?P<digest>([0-9A-Fa-f]{8} ?)+)\Z"
+)
 NAMED = {"NS", "CNAME", "PTR"}  # types whose value is one name
 NUMBERED = {"MX": 1, "SRV": 3}  # types whose value is numbers and then one name
 
@@ -292,6 +294,12 @@ def dns_signed(zones: list[Zone]) -> list[str]:
     return [zone_path(view, z["name"]) for z in zones if z.get("dnssec") for view in z.get("views", VIEWS)]
 
 
+def dns_unsigned(zones: list[Zone]) -> list[str]:
+    """The zones that only the inside knows and that nobody signs: to who validates there are no such names."""
+    outside = {zone["name"] for zone in zones if EXTERNAL in zone.get("views", VIEWS)}
+    return sorted({zone["name"] for zone in zones if not zone.get("dnssec") and zone["name"] not in outside})
+
+
 def dns_signed_views(zones: list[Zone]) -> dict[str, list[str]]:
     """The zones that the name server signs, each with the views that have it."""
     out: dict[str, list[str]] = {}
@@ -322,14 +330,14 @@ def dns_anchors(anchors: list[str]) -> list[str]:
     ]
 
 
-def dns_anchor_errors(anchors: list[str], validation: str) -> list[str]:
+def dns_anchor_errors(anchors: list[str], validation: str, variable: str = "dns_trust_anchors") -> list[str]:
     """What is wrong with trust anchors, one sentence each."""
     errors = []
     for number, text in enumerate(anchors):
         try:
             _ds(text)
         except ValueError as problem:
-            errors.append(f"dns_trust_anchors[{number}]: {problem}.")
+            errors.append(f"{variable}[{number}]: {problem}.")
     if anchors and validation == "no":
         errors.append("dns_trust_anchors has entries, and dns_dnssec_validation is no: nothing would be held against them.")
     return errors
@@ -381,6 +389,7 @@ class FilterModule:
             "dns_clients": dns_clients,
             "dns_signed": dns_signed,
             "dns_signed_views": dns_signed_views,
+            "dns_unsigned": dns_unsigned,
             "dns_zone_errors": dns_zone_errors,
             "dns_zone_files": dns_zone_files,
             "dns_zone_path": zone_path,

@@ -82,7 +82,7 @@ def tlsa_errors(tlsa_keys: list[Entry], tls: dict[str, Any], gateways: list[str]
     if not isinstance(tls, dict):
         return []  # tls_errors tells
     errors = []
-    certificates = tls.get("certificates") if isinstance(tls.get("certificates"), dict) else {}
+    certificates = tls.get("certificates") or {}
     for key in ("next", "tlsa"):
         value = tls.get(key) or {}
         if not isinstance(value, dict):

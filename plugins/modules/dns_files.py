@@ -180,7 +180,8 @@ def linked(work: str) -> dict[str, str]:
 def still_signed(text: str) -> bool:
     """Whether the zone above may still have the DS record of a key: until named was told that it has been withdrawn."""
     state = dict(re.findall(r"^(\w+): ([0-9]+)", text, re.MULTILINE))
-    return state.get("DSRemoved", "") <= state.get("DSPublish", "")
+    removed, published = str(state.get("DSRemoved", "")), str(state.get("DSPublish", ""))
+    return removed <= published
 
 
 def in_force(keys: str, path: str) -> list[str]:
@@ -303,9 +304,19 @@ def main() -> None:
         wanted = owners.words("root", module.params["group"], DIRECTORY_MODE if path in places else FILE_MODE)
         diff.append(owners.difference(os.path.join(dest, path), wanted))
     for path in loose_work:
-        diff.append(owners.difference(os.path.join(work.place, path).rstrip("/"), owners.words("root", module.params["group"], WORK_MODE)))
-    diff += [{"before": "", "after": f"{to}\n", "before_header": p, "after_header": f"{work.place}/{p}"} for p, to in work.links.items()]
-    diff += [{"before": "a link\n", "after": "", "before_header": f"{work.place}/{p}", "after_header": "(removed)"} for p in work.stale]
+        diff.append(
+            owners.difference(
+                os.path.join(work.place, path).rstrip("/"), owners.words("root", module.params["group"], WORK_MODE)
+            )
+        )
+    diff += [
+        {"before": "", "after": f"{to}\n", "before_header": p, "after_header": f"{work.place}/{p}"}
+        for p, to in work.links.items()
+    ]
+    diff += [
+        {"before": "a link\n", "after": "", "before_header": f"{work.place}/{p}", "after_header": "(removed)"}
+        for p in work.stale
+    ]
 
     checkable = not module.check_mode or module.get_bin_path(module.params["validate"][0])
     if (differ or extra) and checkable:

@@ -122,6 +122,10 @@ def _matches(expression: str) -> Callable[[Any], bool]:
 HOST = r"(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 ADDRESS = (_parses(ipaddress.ip_address), "an IPv4 or IPv6 address")
+LOOPBACK = (
+    lambda value: ADDRESS[0](value) and ipaddress.ip_address(value).is_loopback,
+    "an address of the loopback, such as 127.0.0.1",
+)
 NETWORK = (_parses(ipaddress.ip_network), "an address, or a network without host bits such as 10.1.0.0/24")
 INTERFACE = (
     lambda value: "/" in str(value) and _parses(ipaddress.ip_interface)(value),
@@ -201,6 +205,9 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "pop3_lmtp_user": USER,
     "pop3_hostname": NAME,
     "pop3_postmaster": FULL_MAILBOX,
+    "resolver_listen": LOOPBACK,
+    "resolver_forwarders": ADDRESS,
+    "resolver_unsigned": DOMAIN,
     "sendmail_hostname": (
         _matches(rf"^(?=.*[.]){HOST}\Z"),
         "the full name, with its domain: sendmail waits for minutes without one",
@@ -211,6 +218,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domains.next_hop": SERVER,
     "sendmail_recipients": FULL_MAILBOX,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
+    "sendmail_dane_resolver": (lambda value: value == "" or LOOPBACK[0](value), LOOPBACK[1]),
     "sendmail_resolvers": ADDRESS,
     "sendmail_queue_interval": SENDMAIL_TIME,
     "sendmail_msp_queue_interval": SENDMAIL_TIME,
@@ -575,6 +583,7 @@ def _vpn(v: Values) -> list[str]:
 CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "base": _base,
     "content_filter": _content_filter,
+    "resolver": lambda v: dns_anchor_errors(v["resolver_trust_anchors"], "auto", "resolver_trust_anchors"),
     "dns": lambda v: (
         [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
         + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])

@@ -125,7 +125,12 @@ BROKEN = f"broken.{lab.foreign_domain()}"  # the zone above names a key that it 
 
 @pytest.mark.requirement("NET-8", side="positive")
 def test_the_world_can_prove_from_the_root_what_our_zones_say_and_that_a_name_is_missing(stranger: lab.Machine) -> None:
-    questions = [[DOMAIN, "MX"], [lab.fqdn(lab.GATEWAY), "A"], [f"_25._tcp.{lab.fqdn(lab.GATEWAY)}", "TLSA"], [f"no.{DOMAIN}", "A"]]
+    questions = [
+        [DOMAIN, "MX"],
+        [lab.fqdn(lab.GATEWAY), "A"],
+        [f"_25._tcp.{lab.fqdn(lab.GATEWAY)}", "TLSA"],
+        [f"no.{DOMAIN}", "A"],
+    ]
     answers = stranger.call(away.dns, server="127.0.0.1", port=lab.port("dns"), questions=questions)
     assert [answer["code"] for answer in answers] == ["NOERROR", "NOERROR", "NOERROR", "NXDOMAIN"]
     assert all(answer["authentic"] for answer in answers), answers
@@ -141,7 +146,9 @@ def test_who_asks_for_a_missing_name_is_not_told_which_ones_there_are(stranger: 
 
 @pytest.mark.requirement("NET-8", side="positive")
 @pytest.mark.parametrize("start", [lab.DESK, lab.GATEWAY])
-def test_inside_both_views_have_the_same_keys_and_other_peoples_signatures_are_checked(start: str, stranger: lab.Machine) -> None:
+def test_inside_both_views_have_the_same_keys_and_other_peoples_signatures_are_checked(
+    start: str, stranger: lab.Machine
+) -> None:
     (own, other) = inside(lab.Machine(start), [DOMAIN, "DNSKEY"], [SIGNED, "A"])
     (public,) = outside(stranger, [DOMAIN, "DNSKEY"])
     assert values(own) == values(public) and len(values(own)) == 1

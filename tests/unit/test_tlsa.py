@@ -33,7 +33,9 @@ def entries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_the_key_is_what_openssl_says(tmp_path: Path) -> None:
     (tmp_path / "a.pem").write_text(OLD)
-    public = subprocess.run(["openssl", "x509", "-noout", "-pubkey", "-in", tmp_path / "a.pem"], capture_output=True, check=True).stdout
+    public = subprocess.run(
+        ["openssl", "x509", "-noout", "-pubkey", "-in", tmp_path / "a.pem"], capture_output=True, check=True
+    ).stdout
     octets = base64.b64decode(b"".join(public.splitlines()[1:-1]))
     assert hashlib.sha256(octets).hexdigest() == OLD_KEY != NEW_KEY
 
