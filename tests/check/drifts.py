@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from tests.site import lab
@@ -69,6 +70,13 @@ DRIFTS = [
         "anybody may ask for everything, and the server is down",
         "sed -i 's/allow-transfer {[^}]*}/allow-transfer { any; }/' /etc/bind/named.conf && systemctl -q stop named",
         "! systemctl -q is-active named",
+    ),
+    Drift(
+        "dns",
+        lab.NAMESERVER,
+        "the name server signs another file than the zone's",
+        "cd /var/lib/bind/site/zones/external && ln -sfn /dev/null widgets.example",
+        'test "$(readlink /var/lib/bind/site/zones/external/widgets.example)" = /dev/null',
     ),
     Drift(
         "dns", lab.NAMESERVER, "a zone that nobody asked for", "touch /etc/bind/zones/stray", "test -e /etc/bind/zones/stray"
@@ -190,6 +198,18 @@ DRIFTS = [
         'test "$(wc -l < /usr/local/sbin/tripwire-check)" = 1',
     ),
 ]
+
+# What runs where the release's sendmail can look at TLSA records, and nowhere else.
+if os.environ.get("LAB_RELEASE", "12") != "12":
+    DRIFTS.append(
+        Drift(
+            "resolver",
+            lab.GATEWAY,
+            "the resolver answers the whole network",
+            "sed -i 's/interface: 127.0.0.1/interface: 0.0.0.0/' /etc/unbound/unbound.conf",
+            "grep -q 'interface: 0.0.0.0' /etc/unbound/unbound.conf",
+        )
+    )
 
 
 def stands(drift: Drift) -> bool:
