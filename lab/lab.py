@@ -21,7 +21,9 @@ from typing import IO
 import engine
 import environment
 import images
+import kernel
 import mail
+import pace
 import playbook
 import scanners
 from report import Steps, seconds
@@ -56,8 +58,15 @@ def prepare(steps: Steps, *releases: str) -> None:
         result.append(environment.ensure(note))
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
+    kernel.ensure(containers())
     with steps.step("images") as (note, result):
         result.append("; ".join(images.ensure(wanted, note) for wanted in releases))
+
+
+def containers() -> list[str]:
+    """The names of the lab's containers."""
+    hosts = playbook.inventory()["_meta"]["hostvars"]
+    return [f"{of['lab_prefix']}-{name}" for name, of in hosts.items()]
 
 
 def hosts(steps: Steps) -> None:
@@ -70,13 +79,17 @@ def hosts(steps: Steps) -> None:
 
 def site(arguments: argparse.Namespace) -> int:
     """The whole site, and mail through it."""
-    steps = Steps(7)
+    steps = Steps(8)
     prepare(steps, release())
     hosts(steps)
     with steps.step("site.yml") as (note, result):
         result.append(str(playbook.play("site.yml", "site", "site.yml", note)))
     with steps.step("tunnels") as (note, result):
         result.append(str(playbook.play("playbooks/lab/tunnels.yml", "tunnels", "Setting up tunnels to the site", note)))
+    with steps.step("delegations") as (note, result):
+        result.append(
+            str(playbook.play("playbooks/lab/delegations.yml", "delegations", "Handing in the keys of the zones", note))
+        )
     with steps.step("mail") as (note, result):
         lab = mail.Lab(playbook.inventory())
         note("in")
@@ -96,9 +109,10 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def image(arguments: argparse.Namespace) -> int:
-    """The image alone; molecule asks for it, with a word from nobody else."""
+    """The image alone; molecule asks for it before it makes hosts, with a word from nobody else."""
     environment.ensure(lambda _: None)
     engine.ensure(lambda _: None)
+    kernel.ensure(containers())
     print(images.ensure(release(), lambda _: None))
     return 0
 
@@ -150,12 +164,19 @@ def test(arguments: argparse.Namespace) -> int:
         with steps.step("environment") as (note, result):
             result.append(environment.ensure(note))
     failed = False
+    grown: list[str] = []
     for group in groups:
         with steps.step(", ".join(name for name, _ in group)) as (note, result):
+            begun, before = time.time(), pace.unit()
             lines = at_once(group, note)
+            after = pace.unit()
+            for name, _, taken in lines:
+                grown += pace.lines(name, taken, (before, after), begun)
             failed = failed or any(bad for _, bad, _ in lines)
             result += [told(*line) if len(group) > 1 else verdict(line[1]) for line in lines]
     steps.table("Where the time went")
+    for line in grown:
+        print(f"  {line}", flush=True)
     return 1 if failed else 0
 
 

@@ -1,7 +1,7 @@
 """What becomes of the tests that show a requirement: every run leaves their outcomes in .lab/results, for `make conformance`.
 
 Each suite (tests/site, tests/unit) has a file of its own, into which a run merges the tests that it ran: a run of one test
-forgets nothing of the others.
+forgets nothing of the others. Beside them lies, for each suite, what took longest in its last run, marked or not (lab/pace.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # A run whose outcomes are no news of the project (a lab broken on purpose: tools/mutants.py) leaves them elsewhere.
 RESULTS = Path(os.environ.get("TEST_RESULTS", ROOT / ".lab/results"))
 MARK = "requirement"
+# Where the slowest tests of each suite's last run are written down, below RESULTS, and how many.
+SLOWEST = "slowest"
+SLOWEST_OF = 5
 # The worst of a test's phases (setup, call, teardown) is its outcome.
 WORSE = {"passed": 0, "skipped": 1, "failed": 2}
 
@@ -84,11 +87,13 @@ class Recorder:
     def __init__(self, directory: Path = RESULTS) -> None:
         self.directory = directory
         self.results: dict[str, Result] = {}
+        self.seconds: dict[str, float] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Note a phase of a test that is marked."""
         report = yield
+        self.seconds[item.nodeid] = self.seconds.get(item.nodeid, 0.0) + report.duration
         shown = shows(item)
         if shown:
             # An expected failure shows nothing, and neither does a test that was skipped.
@@ -106,3 +111,8 @@ class Recorder:
         """Write what was run; a run that was interrupted has shown what it has shown."""
         if self.results:
             merge(self.directory, self.results)
+        for name in {suite(nodeid) for nodeid in self.seconds}:
+            mine = [(taken, nodeid) for nodeid, taken in self.seconds.items() if suite(nodeid) == name]
+            slowest = {nodeid: round(taken, 1) for taken, nodeid in sorted(mine, reverse=True)[:SLOWEST_OF]}
+            (self.directory / SLOWEST).mkdir(parents=True, exist_ok=True)
+            (self.directory / SLOWEST / f"{name}.json").write_text(json.dumps(slowest, indent=1) + "\n", encoding="utf-8")

@@ -176,6 +176,14 @@ def table_of_hosts() -> str:
     return table(["host", "in the groups", "addresses", "what is reached there, and from where"], rows)
 
 
+def roles_of(task: dict[str, Any]) -> list[dict[str, str]]:
+    """The roles of a task: the one that it imports, or those that it goes through in a loop where they are needed."""
+    if "ansible.builtin.import_role" in task:
+        return [task["ansible.builtin.import_role"]]
+    known = [path.name for path in (ROOT / "roles").iterdir()] if "ansible.builtin.include_role" in task else []
+    return [{"name": name} for name in re.findall(r"'(\w+)'", str(task.get("loop", ""))) if name in known]
+
+
 def table_of_order() -> str:
     """Which role runs where, in the order of the whole."""
     rows = []
@@ -183,7 +191,7 @@ def table_of_order() -> str:
         path = ROOT / "playbooks" / part["ansible.builtin.import_playbook"]
         for play in load(path):
             tasks = [*play.get("pre_tasks", []), *play.get("tasks", [])]
-            imports = [task["ansible.builtin.import_role"] for task in tasks if "ansible.builtin.import_role" in task]
+            imports = [role for task in tasks for role in roles_of(task)]
             names = [
                 f"[{role['name'].rpartition('.')[2]}](../roles/{role['name'].rpartition('.')[2]}/README.md)"
                 + (f" ({role['tasks_from'].replace('_', ' ')})" if "tasks_from" in role else "")

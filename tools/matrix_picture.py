@@ -3,8 +3,9 @@
 
     PYTHONPATH=.:collections python3 tools/matrix_picture.py inventories/yours > matrix.svg
 
-A row for each host that tries, a column for each address that it tries, and in every box the ports. tests/site/test_matrix.py
-draws the same of the running lab, with a cross over each port where something else came than the policy says.
+A row for each host that tries, a column for each host that it tries and for each private address of one, and in every box the ports.
+A port's square is for both address families, and in two halves where they differ. tests/site/test_matrix.py draws the same of the
+running lab, with a cross over each port where something else came than the policy says: the left half for IPv4, the right for IPv6.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tools import topology
 
 # A port's square, squares in a row, and the gap between boxes.
 WIDTH, HEIGHT, ACROSS, GAP = 30, 17, 4, 8
+HALF = WIDTH // 2
 LEFT, TOP = 104, 96
 
 # Colours tell themselves apart by how light they are, too.
@@ -61,22 +63,40 @@ def _shapes(ports: int) -> list[str]:
     for number, kind in enumerate(KINDS):
         fill = LOOK[kind][0]
         out.append(f'<rect id="k{number}" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="2" fill="{fill}" stroke="#ddd"/>')
-    out.append(f'<path id="w" d="M1 1L{WIDTH - 2} {HEIGHT - 2}M{WIDTH - 2} 1L1 {HEIGHT - 2}" stroke="#c00" stroke-width="3"/>')
+        out.append(f'<rect id="h{number}" width="{HALF - 1}" height="{HEIGHT - 1}" rx="2" fill="{fill}" stroke="#ddd"/>')
+    for name, right in (("w", WIDTH - 2), ("v", HALF - 2)):
+        out.append(f'<path id="{name}" d="M1 1L{right} {HEIGHT - 2}M{right} 1L1 {HEIGHT - 2}" stroke="#c00" stroke-width="3"/>')
     height = -(-ports // ACROSS) * HEIGHT
     out.append(f'<rect id="b" x="-2" y="-2" width="{ACROSS * WIDTH + 3}" height="{height + 3}" fill="none" stroke="#888"/>')
     out.append("</defs>")
     return out
 
 
-def _square(x: int, y: int, cell: Cell, wrong: bool) -> str:
-    colour = LOOK[cell.expected][1]
+def _square(x: int, y: int, cells: tuple[Cell, ...], wrong: set[Cell]) -> str:
+    """The square of a port: of one family, or of both."""
+    kinds = [KINDS.index(cell.expected) for cell in cells]
+    bad = [cell in wrong for cell in cells]
+    colour = LOOK[cells[0].expected][1]
     # The default of the whole picture, dropped, needs no colour of its own.
-    tone = "" if cell.expected is Expected.DROPPED else f' fill="{colour}"'
-    parts = [f'<use href="#k{KINDS.index(cell.expected)}" x="{x}" y="{y}"/>']
-    parts.append(f'<text x="{x + WIDTH // 2}" y="{y + 12}"{tone}>{label(cell)}</text>')
-    if wrong:
+    tone = "" if cells[0].expected is Expected.DROPPED else f' fill="{colour}"'
+    if len(set(kinds)) == 1:
+        parts = [f'<use href="#k{kinds[0]}" x="{x}" y="{y}"/>']
+    else:
+        parts = [f'<use href="#h{kind}" x="{x + at * HALF}" y="{y}"/>' for at, kind in enumerate(kinds)]
+    parts.append(f'<text x="{x + HALF}" y="{y + 12}"{tone}>{label(cells[0])}</text>')
+    if all(bad):
         parts.append(f'<use href="#w" x="{x}" y="{y}"/>')
+    else:
+        parts += [f'<use href="#v" x="{x + at * HALF}" y="{y}"/>' for at, is_bad in enumerate(bad) if is_bad]
     return "".join(parts)
+
+
+def boxes(cells: Iterable[Cell]) -> dict[tuple[str, tuple[str, str]], list[list[Cell]]]:
+    """The rows of a box, by who tries and by its column: one of each family that is tried at the same column."""
+    out: dict[tuple[str, tuple[str, str]], list[list[Cell]]] = {}
+    for (source, target, address), row in matrix.rows(cells).items():
+        out.setdefault((source, (target, address if row[0].private else "")), []).append(row)
+    return out
 
 
 def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words: str = "") -> str:
@@ -86,6 +106,11 @@ def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words
     heads = columns(cells)
     ports = len(next(iter(matrix.rows(cells).values())))
     step_x, step_y = ACROSS * WIDTH + GAP, -(-ports // ACROSS) * HEIGHT + GAP
+    both = (
+        "; left halves are IPv4, right ones IPv6, whole squares both alike"
+        if any(":" in cell.address for cell in cells)
+        else ""
+    )
     width, bottom = LEFT + len(heads) * step_x + GAP, TOP + len(sources) * step_y
     height = bottom + 20 + 20 * -(-len(KINDS) // 3)
     out = [
@@ -95,13 +120,13 @@ def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         '<text x="10" y="24" font-size="17" font-weight="bold">Who reaches which port of whom</text>',
         f'<text x="10" y="44" fill="#555">{escape(words or f"{len(cells)} attempts, as the flow table has them")}; '
-        "numbers are TCP ports, u marks UDP</text>",
+        f"numbers are TCP ports, u marks UDP{both}</text>",
     ]
     for number, (host, private) in enumerate(heads):
         x = LEFT + number * step_x + (step_x - GAP) // 2
-        below = f"{private}, from outside" if private else str(policy.host_zone(site, host))
+        above, below = (f"{host}, from outside", private) if private else (host, str(policy.host_zone(site, host)))
         out.append(
-            f'<g text-anchor="middle"><text x="{x}" y="{TOP - 22}" font-weight="bold">{escape(host)}</text>'
+            f'<g text-anchor="middle"><text x="{x}" y="{TOP - 22}" font-weight="bold">{escape(above)}</text>'
             f'<text x="{x}" y="{TOP - 8}" font-size="11" fill="#555">{escape(below)}</text></g>'
         )
     for number, host in enumerate(sources):
@@ -110,14 +135,13 @@ def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words
             f'<text x="10" y="{y - 2}" font-weight="bold">{escape(host)}</text>'
             f'<text x="10" y="{y + 13}" font-size="11" fill="#555">{escape(policy.host_zone(site, host))}</text>'
         )
-    for (source, target, address), row in matrix.rows(cells).items():
-        head = (target, address if row[0].private else "")
+    for (source, head), box in boxes(cells).items():
         left, top = LEFT + heads.index(head) * step_x, TOP + sources.index(source) * step_y
         out.append(
             f'<g transform="translate({left} {top})" font-size="10" text-anchor="middle" fill="{LOOK[Expected.DROPPED][1]}">'
-            f"<title>{escape(title(row))}</title>"
+            f"<title>{escape('; '.join(map(title, box)))}</title>"
         )
-        out += [_square(*place(number), cell, cell in wrong) for number, cell in enumerate(row)]
+        out += [_square(*place(number), same, wrong) for number, same in enumerate(zip(*box, strict=True))]
         out.append('<use href="#b"/></g>')
     for number, kind in enumerate(KINDS):
         x, y = 10 + number % 3 * 400, bottom + 12 + 20 * (number // 3)
@@ -126,7 +150,7 @@ def draw(site: policy.Site, cells: list[Cell], wrong: Iterable[Cell] = (), words
 
 
 def title(row: list[Cell]) -> str:
-    """What a box says when one points at it: the two hosts, and the flows between them."""
+    """What a box says when one points at it: the two hosts and the address, and the flows between them."""
     first = row[0]
     flows = [f"{cell.service} ({cell.flow})" for cell in row if cell.flow]
     return f"{first.source} to {first.target} at {first.address}: {', '.join(flows) or 'nothing is listed'}"

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 WIDTH, LEFT, TOP = 1040, 30, 40
-ZONE_HEIGHT, GAP, BOX_WIDTH, BOX_HEIGHT = 92, 74, 142, 52
+ZONE_HEIGHT, GAP, BOX_WIDTH, BOX_HEIGHT = 100, 82, 142, 66
 JOIN_WIDTH, JOIN_STEP, SINGLE_STEP = 128, 134, 150
 COLOURS = ("#fbe3df", "#fdf0d5", "#e3eefb", "#e2f3e4")
 
@@ -47,6 +47,11 @@ def box(x: float, y: float, title: str, lines: list[str], fill: str = "#fff", wi
     return "\n".join(out)
 
 
+def short(address: str, zone: dict[str, Any]) -> str:
+    """What an IPv6 address has of its own in its zone's network, where the picture has room for no more."""
+    return str(address).replace(str(zone["network6"]).split("::")[0], "", 1)
+
+
 def draw(site: dict[str, Any]) -> str:
     """The picture: one band a zone from outside to inside, joining hosts on the lines between bands; tunnels at their end."""
     tunnels = {name: zone["tunnel"] for name, zone in site["zones"].items() if zone.get("tunnel")}
@@ -68,10 +73,13 @@ def draw(site: dict[str, Any]) -> str:
             f'fill="{COLOURS[i % len(COLOURS)]}" stroke="#bbb"/>'
         )
         out.append(
-            f'<text x="{LEFT + 12}" y="{y + 18:.0f}" font-size="13" font-weight="bold" fill="#333">'
-            f"{escape(name)}</text>"
-            f'<text x="{LEFT + 12}" y="{y + 34:.0f}" font-size="11" fill="#555">{escape(zone["network"] + level)}</text>'
+            f'<text x="{LEFT + 12}" y="{y + 18:.0f}" font-size="13" font-weight="bold" fill="#333">{escape(name)}</text>'
         )
+        words = [zone["network"] + level, *([zone["network6"]] if zone.get("network6") else [])]
+        out += [
+            f'<text x="{LEFT + 12}" y="{y + 34 + 14 * line:.0f}" font-size="11" fill="#555">{escape(said)}</text>'
+            for line, said in enumerate(words)
+        ]
     joins = [name for name, host in site["hosts"].items() if len(host["interfaces"]) > 1]
     for i, name in enumerate(joins):
         x = 130 + JOIN_WIDTH // 2 + JOIN_STEP * i
@@ -81,16 +89,18 @@ def draw(site: dict[str, Any]) -> str:
         y = middle[feet[1]] - (ZONE_HEIGHT + GAP + BOX_HEIGHT) / 2
         out.append(f'<line x1="{x}" y1="{top:.0f}" x2="{x}" y2="{bottom:.0f}" stroke="#555" stroke-width="3"/>')
         for zone in feet:
-            address = site["hosts"][name]["interfaces"][zone]["address"]
+            link = site["hosts"][name]["interfaces"][zone]
             out.append(f'<circle cx="{x}" cy="{middle[zone]:.0f}" r="5" fill="#555"/>')
-            out.append(text(x + 45, middle[zone] + 4, address, size=11))
+            known = [link["address"], *([short(link["address6"], site["zones"][zone])] if link.get("address6") else [])]
+            out += [text(x + 45, middle[zone] + 4 + 14 * line, said, size=11) for line, said in enumerate(known)]
         far = ", ".join(zone for zone, end in tunnels.items() if end == name)
         lines = [" - ".join(feet), *([f"to {far}"] if far else [])]
         out.append(box(x, y, name, lines, fill="#ddd", width=JOIN_WIDTH))
     for zone in zones:
         single = [(name, host) for name, host in site["hosts"].items() if list(host["interfaces"]) == [zone]]
         for i, (name, host) in enumerate(single):
-            lines = [host["interfaces"][zone]["address"]]
+            link = host["interfaces"][zone]
+            lines = [link["address"], *([link["address6"]] if link.get("address6") else [])]
             if "public" in host:
                 lines.append(f"seen as {host['public']}")
             x = WIDTH - LEFT - 95 - (len(single) - 1 - i) * SINGLE_STEP

@@ -7,6 +7,20 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.widgets.mail.plugins.lookup.role_packages import of_every_role
+from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
+
+
+def configured(need: dict[str, Any]) -> dict[str, Any]:
+    """What needs a role, with the file that it says so in: where none is named, the configuration of the role that needs it."""
+    if "path" in need:
+        return need
+    role = need["role"]
+    path = ROLES / role / "vars" / "main.yml"
+    name = f"__{role}_configuration"
+    found = load(path).get(name) if path.is_file() else None
+    if not found:
+        raise AnsibleActionFail(f"needed_by: the role {role} has no {name} in its variables: name a path.")
+    return {**need, "path": found}
 
 
 class ActionModule(ActionBase):
@@ -27,5 +41,7 @@ class ActionModule(ActionBase):
         given.setdefault("way", self._connection.transport)
         release = (task_vars.get("ansible_facts") or {}).get("distribution_major_version")
         given.setdefault("packages_of", of_every_role(str(release)) if release else {})
+        if "needed_by" in given:
+            given["needed_by"] = [configured(need) for need in given["needed_by"]]
         result.update(self._execute_module(module_name="widgets.mail.put_back", module_args=given, task_vars=task_vars))
         return result

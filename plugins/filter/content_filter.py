@@ -82,6 +82,29 @@ def content_filter_errors(
     return errors
 
 
+def content_filter_greylist_errors(
+    score: float, mark: float, known_networks: list[str], known_domains: list[str], authentication: bool
+) -> list[str]:
+    """What is wrong with a greylist's settings, one sentence each. Empty where all is well."""
+    errors = []
+    if not 0 < score < mark:
+        errors.append(
+            f"content_filter_greylist_score is {score} and content_filter_mark_score {mark}: "
+            "the first must be above 0 and below the second."
+        )
+    errors += [
+        f"content_filter_greylist_known_networks holds {network!r}: it must not be the whole world, or nobody would be put off."
+        for network in known_networks
+        if ipaddress.ip_network(network).prefixlen == 0
+    ]
+    if known_domains and not authentication:
+        errors.append(
+            f"content_filter_greylist_known_domains holds {known_domains[0]!r}, but content_filter_authentication is false: it must be "
+            "true, or nobody could tell whether mail is theirs."
+        )
+    return errors
+
+
 def content_filter_keys(dkim_keys: list[dict[str, Any]], directory: str) -> dict[str, list[Any]]:
     """What becomes of DKIM keys on a host.
 
@@ -140,6 +163,7 @@ class FilterModule:
             "content_filter_ndb": content_filter_ndb,
             "content_filter_hsb": content_filter_hsb,
             "content_filter_errors": content_filter_errors,
+            "content_filter_greylist_errors": content_filter_greylist_errors,
             "content_filter_key_errors": content_filter_key_errors,
             "content_filter_keys": content_filter_keys,
         }

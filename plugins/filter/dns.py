@@ -1,7 +1,7 @@
 """Zones of the site's name server: derived from the inventory, checked, and written as master files.
 
 A *zone entry* is what the role `dns` takes in `dns_zones`: ``name``, ``views``, ``mname``, ``rname``, ``ttl`` and
-``records``, each a ``name``, ``type``, ``value`` and optionally a ``ttl``. Record names are relative to the zone, ``@``
+``records``, each a ``name``, ``type``, ``value`` and optionally a ``ttl``; ``dnssec`` says whether it is signed. Record names are relative to the zone, ``@``
 is the zone itself; names in values are absolute and end in a dot.
 
 `dns_zones` makes the entries of a site; the site dict is the one of the filters `policy_*`. Two rules hold for all of
@@ -43,6 +43,10 @@ LABELS = re.compile(
     r"^(?=.{1,254}$)([A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_*]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.?\Z"
 )
 ABSOLUTE = re.compile(r"^(?=.{1,254}$)([A-Za-z0-9_]([A-Za-z0-9_/-]{0,61}[A-Za-z0-9_])?\.)+\Z|^\.\Z")
+TLSA = re.compile(r"^[0-3] [01] [0-2] ([0-9A-Fa-f]{2})+\Z")
+DS = re.compile(
+    r"^(?P<name>\S+)( [0-9]+)? IN DS (?P<tag>[0-9]{1,5}) (?P<algorithm>[0-9]{1,3}) (?P<type>[0-9]{1,3}) (?P<digest>([0-9A-Fa-f]{8} ?)+)\Z"
+)
 NAMED = {"NS", "CNAME", "PTR"}  # types whose value is one name
 NUMBERED = {"MX": 1, "SRV": 3}  # types whose value is numbers and then one name
 
@@ -167,12 +171,14 @@ def dns_zones(
     contact: str = "postmaster",
     ttl: int = TTL,
     records: Iterable[dict[str, Any]] = (),
+    dnssec: bool = False,
 ) -> list[Zone]:
     """All zones of a site in both views [NET-8].
 
     nameservers and gateways are host names, the first name server being the primary; hidden are hosts that must not be
     known outside, an error if data would publish one. contact is the mailbox in the SOA record. records adds to what is
-    derived: each has ``zone``, ``name``, ``type``, ``value`` and optionally ``ttl`` and ``views``.
+    derived: each has ``zone``, ``name``, ``type``, ``value`` and optionally ``ttl`` and ``views``. dnssec has the zones
+    signed that the world sees, in both views: who validates takes the answers of either.
     """
     if not nameservers:
         raise AnsibleFilterError("dns_zones: a zone needs a name server, nameservers is empty")
@@ -186,6 +192,7 @@ def dns_zones(
                 f"dns_zones: host {host!r} must not be known outside, but site_hosts gives it a public address"
             )
     names = [domain, *sorted(mail - {domain})]
+    shared = {*names, *_reverse(site, EXTERNAL, nameservers)}
     out: list[Zone] = []
     for view in VIEWS:
         data = {}
@@ -201,7 +208,8 @@ def dns_zones(
             if view in extra.get("views", VIEWS):
                 data[extra["zone"]].append({key: extra[key] for key in ("name", "type", "value", "ttl") if key in extra})
         common = {"mname": fqdn(nameservers[0], domain), "rname": f"{contact}.{domain}.", "ttl": ttl}
-        out += [{"name": name, "views": [view], **common, "records": rows} for name, rows in data.items()]
+        signed = {name: {"dnssec": True} if dnssec and name in shared else {} for name in data}
+        out += [{"name": name, "views": [view], **common, **signed[name], "records": rows} for name, rows in data.items()]
     return out
 
 
@@ -232,6 +240,8 @@ def _value_error(kind: str, value: str) -> str | None:
         count = NUMBERED[kind]
         if len(words) != count + 1 or not all(w.isdigit() for w in words[:count]) or not ABSOLUTE.match(words[-1]):
             return f"is not {count} number(s) and an absolute name, which ends in a dot"
+    if kind == "TLSA" and not TLSA.match(value):
+        return "is not usage, selector and matching type (such as 3 1 1) and octets in hexadecimal digits"
     if kind not in ("TXT", "CAA") and re.search(r'[";()\\]', value):
         return 'holds one of " ; ( ) \\'
     return None
@@ -264,6 +274,72 @@ def dns_zone_errors(zones: list[Zone]) -> list[str]:
             problem = _value_error(record["type"], str(record["value"]))
             if problem:
                 errors.append(f"{what}: value {record['value']!r} {problem}")
+    return errors + _mixed(zones)
+
+
+def _mixed(zones: list[Zone]) -> list[str]:
+    """A zone has the same keys in all views: one that is signed in one of them and not in the other would be bogus there."""
+    kinds: dict[str, set[bool]] = {}
+    for zone in zones:
+        kinds.setdefault(zone["name"], set()).add(bool(zone.get("dnssec")))
+    return [
+        f"dns_zones: zone {name!r}: dnssec is true in one view and false in another: who validates would refuse one of them"
+        for name, found in kinds.items()
+        if len(found) > 1
+    ]
+
+
+def dns_signed(zones: list[Zone]) -> list[str]:
+    """The files of zones that the name server signs, below the configuration directory."""
+    return [zone_path(view, z["name"]) for z in zones if z.get("dnssec") for view in z.get("views", VIEWS)]
+
+
+def dns_unsigned(zones: list[Zone]) -> list[str]:
+    """The zones that only the inside knows and that nobody signs: to who validates there are no such names."""
+    outside = {zone["name"] for zone in zones if EXTERNAL in zone.get("views", VIEWS)}
+    return sorted({zone["name"] for zone in zones if not zone.get("dnssec") and zone["name"] not in outside})
+
+
+def dns_signed_views(zones: list[Zone]) -> dict[str, list[str]]:
+    """The zones that the name server signs, each with the views that have it."""
+    out: dict[str, list[str]] = {}
+    for zone in zones:
+        if zone.get("dnssec"):
+            out.setdefault(zone["name"], []).extend(zone.get("views", VIEWS))
+    return out
+
+
+def _ds(text: str) -> dict[str, str]:
+    """The parts of a DS record, as dnssec-dsfromkey prints it; an error where it is none."""
+    found = DS.match(" ".join(text.split()))
+    if not found:
+        raise ValueError(f"{text!r} is no DS record such as dnssec-dsfromkey prints: NAME IN DS TAG ALGORITHM TYPE DIGEST")
+    return {**found.groupdict(), "digest": found["digest"].replace(" ", "")}
+
+
+def dnssec_errors(dnssec: Any) -> list[str]:
+    """What is wrong with `site_dnssec`, one sentence. Empty where all is well."""
+    return [] if isinstance(dnssec, bool) else [f"site_dnssec is {str(dnssec)[:60]!r}: it must be true or false."]
+
+
+def dns_anchors(anchors: list[str]) -> list[str]:
+    """Trust anchors as named.conf has them, from DS records."""
+    return [
+        f'"{part["name"]}" static-ds {part["tag"]} {part["algorithm"]} {part["type"]} "{part["digest"]}";'
+        for part in map(_ds, anchors)
+    ]
+
+
+def dns_anchor_errors(anchors: list[str], validation: str, variable: str = "dns_trust_anchors") -> list[str]:
+    """What is wrong with trust anchors, one sentence each."""
+    errors = []
+    for number, text in enumerate(anchors):
+        try:
+            _ds(text)
+        except ValueError as problem:
+            errors.append(f"{variable}[{number}]: {problem}.")
+    if anchors and validation == "no":
+        errors.append("dns_trust_anchors has entries, and dns_dnssec_validation is no: nothing would be held against them.")
     return errors
 
 
@@ -308,9 +384,15 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Name -> function."""
         return {
+            "dns_anchor_errors": dns_anchor_errors,
+            "dns_anchors": dns_anchors,
             "dns_clients": dns_clients,
+            "dns_signed": dns_signed,
+            "dns_signed_views": dns_signed_views,
+            "dns_unsigned": dns_unsigned,
             "dns_zone_errors": dns_zone_errors,
             "dns_zone_files": dns_zone_files,
             "dns_zone_path": zone_path,
             "dns_zones": dns_zones,
+            "dnssec_errors": dnssec_errors,
         }

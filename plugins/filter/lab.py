@@ -53,6 +53,11 @@ def lab_reverse_zone(address: str) -> str:
     return ipaddress.ip_address(address).reverse_pointer.split(".", 16 if ":" in address else 1)[-1]
 
 
+def lab_reverse_name(address: str) -> str:
+    """The name that an address has in its reverse zone, with its final dot."""
+    return ipaddress.ip_address(address).reverse_pointer + "."
+
+
 def lab_conflicts(
     networks: list[dict[str, Any]], hosts: list[str], prefix: str, engine: dict[str, list[dict[str, Any]]]
 ) -> list[str]:
@@ -97,6 +102,7 @@ class FilterModule:
             "lab_networks": lab_networks,
             "lab_attachments": lab_attachments,
             "lab_links": lab_links,
+            "lab_reverse_name": lab_reverse_name,
             "lab_reverse_zone": lab_reverse_zone,
             "lab_conflicts": lab_conflicts,
         }

@@ -22,6 +22,8 @@ A PIX differs from the model in three ways, and the functions here make up for t
 - Nothing reaches a more trusted zone without a translation. Where a flow needs one that is not there, the port alone is
   translated to itself, which leaves the host's own connections as they were.
 
+PIX 6 knows no IPv6 and forwards none: of a site that has both families the commands are those of its IPv4 part.
+
 Its own traffic passes no access list: its syslog flow makes the logging hosts, SSH to it ``ssh`` commands.
 """
 
@@ -71,6 +73,7 @@ PORT_NAMES = {
 
 def pix_commands(site: Site, pix: Pix) -> list[dict[str, Any]]:
     """Sections of the configuration, each a ``title`` and its ``commands``; `pix_errors` must have found nothing."""
+    site = _only_ipv4(site)
     names = _names(pix)
     titled = [
         ("Interfaces, and how far each is trusted", _nameif(site, pix)),
@@ -86,6 +89,20 @@ def pix_commands(site: Site, pix: Pix) -> list[dict[str, Any]]:
     titled.append(("Access lists and their interfaces", groups))
     titled.append(("Who may log in to the firewall", _logins(site, names)))
     return [{"title": title, "commands": commands} for title, commands in titled if commands]
+
+
+def _only_ipv4(site: Site) -> Site:
+    """The site as it would be without IPv6."""
+    six = ("network6", "gateway6", "address6")
+
+    def without(entry: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in entry.items() if key not in six}
+
+    hosts = {
+        name: {**host, "interfaces": {zone: without(link) for zone, link in host["interfaces"].items()}}
+        for name, host in site["hosts"].items()
+    }
+    return {**site, "zones": {name: without(zone) for name, zone in site["zones"].items()}, "hosts": hosts}
 
 
 def _interface(pix: Pix, zone: str) -> dict[str, Any]:
@@ -308,6 +325,7 @@ def pix_errors(site: Site, pix: Any) -> list[str]:
     """What keeps a sound site from being printed, one sentence each: the entry, its value, what is allowed."""
     if not isinstance(pix, dict):
         return [f"site_pix is {pix!r}: it must be a dictionary with the key interfaces."]
+    site = _only_ipv4(site)
     errors = []
     unknown = set(pix) - KEYS
     if unknown:
@@ -330,8 +348,6 @@ def _firewall_errors(site: Site) -> list[str]:
     for zone in level_zones(site):
         if ipaddress.ip_network(site["zones"][zone]["network"]).version != 4:
             errors.append(f"site_zones.{zone}.network is {site['zones'][zone]['network']}: PIX 6 has IPv4 only.")
-        if site["zones"][zone].get("network6"):
-            errors.append(f"site_zones.{zone}.network6 is {site['zones'][zone]['network6']}: PIX 6 has IPv4 only.")
     lowest = open_zone(site)
     if site["zones"][lowest]["level"] != 0:
         errors.append(f"site_zones.{lowest}.level is {site['zones'][lowest]['level']}: the outermost level of a PIX is 0.")

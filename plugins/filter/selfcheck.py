@@ -114,14 +114,16 @@ def _domain(seen: Mapping[str, Any], domain: Mapping[str, Any], site: Mapping[st
     elif trouble["verdict"] == ABSENT and site.get("dmarc"):
         trouble["verdict"] = BAD
     out.append(trouble)
-    out.append(_mta_sts(seen, name, [gateway["name"] for gateway in site["gateways"]]))
+    out.append(_mta_sts(seen, name, [gateway["name"] for gateway in site["gateways"]], site.get("mta_sts") or {}))
     return out
 
 
-def _mta_sts(seen: Mapping[str, Any], name: str, gateways: list[str]) -> Row:
-    """The policy that senders are to encrypt (RFC 8461)."""
+def _mta_sts(seen: Mapping[str, Any], name: str, gateways: list[str], wanted: Mapping[str, Any]) -> Row:
+    """The policy that senders are to encrypt (RFC 8461), as they fetch it."""
     text, trouble = _one("MTA-STS", name, answer(seen, f"_mta-sts.{name}", "TXT"), "v=stsv1")
     if trouble is not None:
+        if wanted and trouble["verdict"] == ABSENT:
+            trouble["verdict"] = BAD
         return trouble
     said = seen["policies"].get(name, {"text": "", "error": "was not fetched"})
     if said["error"]:
@@ -130,9 +132,14 @@ def _mta_sts(seen: Mapping[str, Any], name: str, gateways: list[str]) -> Row:
     mode = "".join(value.strip() for key, _, value in lines if key.strip() == "mode")
     patterns = [value.strip().lower() for key, _, value in lines if key.strip() == "mx"]
     left_out = [host for host in gateways if host not in patterns and f"*.{host.partition('.')[2]}" not in patterns]
-    verdict = GOOD if mode in ("testing", "enforce") and not left_out else BAD
+    modes = [wanted["mode"]] if wanted else ["enforce", "testing"]
+    verdict = GOOD if mode in modes and not left_out else BAD
     return row(
-        "MTA-STS", name, verdict, f"mode {mode or 'none'}, mx {', '.join(patterns)}", f"mode enforce, mx {', '.join(gateways)}"
+        "MTA-STS",
+        name,
+        verdict,
+        f"mode {mode or '(no)'}, mx {', '.join(patterns)}",
+        f"mode {modes[0]}, mx {', '.join(gateways)}",
     )
 
 
@@ -149,7 +156,9 @@ def _gateway(
     for address in gateway["addresses"]:
         pointers, error = answer(seen, gateway["reverse"][address], "PTR")
         out.append(_same("PTR", address, ([value.rstrip(".").lower() for value in pointers], error), [name]))
-        out += _door(seen["smtp"].get(address), name, address, answer(seen, f"_25._tcp.{name}", "TLSA"), now, limits)
+        door = _door(seen["smtp"].get(address), name, address, answer(seen, f"_25._tcp.{name}", "TLSA"), now, limits)
+        # What is of the name and not of an address is told once.
+        out += [line for line in door if line not in out]
     return out
 
 
@@ -260,7 +269,11 @@ def _backups(backups: Iterable[Mapping[str, Any]], now: datetime.datetime) -> li
 
 
 def selfcheck_site(
-    site: dict[str, Any], gateways: list[str], dkim_keys: list[dict[str, Any]], dmarc: dict[str, Any]
+    site: dict[str, Any],
+    gateways: list[str],
+    dkim_keys: list[dict[str, Any]],
+    dmarc: dict[str, Any],
+    sts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the world should see of a site: its domains with their keys' public halves, its gateways with their names and addresses."""
     domains = []
@@ -274,7 +287,7 @@ def selfcheck_site(
         addresses = [str(address) for address in found if address]
         reverse = {address: ipaddress.ip_address(address).reverse_pointer for address in addresses}
         doors.append({"name": f"{host}.{site['domain']}", "addresses": addresses, "reverse": reverse})
-    return {"domains": domains, "gateways": doors, "dmarc": dmarc}
+    return {"domains": domains, "gateways": doors, "dmarc": dmarc, "mta_sts": sts or {}}
 
 
 def selfcheck_hosts(hostvars: Mapping[str, Any], hosts: list[str]) -> dict[str, Any]:

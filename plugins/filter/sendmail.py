@@ -18,7 +18,18 @@ from ansible_collections.widgets.mail.plugins.filter.policy import (
     policy_sources,
 )
 
-USER_KEYS = {"name", "store", "password", "password_hash", "uid", "state", "domains", "senders"}
+USER_KEYS = {
+    "name",
+    "store",
+    "password",
+    "password_hash",
+    "uid",
+    "state",
+    "domains",
+    "senders",
+    "quota_storage",
+    "quota_messages",
+}
 ADDRESS = re.compile(r"^[^\s@,:;<>()\"\\|]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
 LOCAL_PART = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")
 # Every domain must have somebody at these (RFC 5321 4.5.1, RFC 2142 4).
@@ -83,6 +94,7 @@ def sendmail_access(
     friends: list[str] | None = None,
     ipv6: bool = False,
     tls: list[dict[str, Any]] | None = None,
+    own_certificate: str = "",
 ) -> str:
     """Text of the access map.
 
@@ -90,7 +102,8 @@ def sendmail_access(
     ``recipients`` and for postmaster at ``hostname``. The limits (connections a minute, connections at once, milliseconds of
     greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
     whatever a block list says of them, and mail for ``friends`` is taken from everybody. ``tls`` says with whom TLS must be how good;
-    None is no TLS at all.
+    None is no TLS at all. ``own_certificate`` is the file of the
+    certificate for those of them who know us by it, where others are shown another.
     """
     loopback = ["127.0.0.1", *(["::1"] if ipv6 else [])]
     rows = [(f"Connect:{key}", "RELAY") for net in [*loopback, *relay_from] for key in connect_keys(net)]
@@ -110,7 +123,7 @@ def sendmail_access(
     if tls is not None:
         # What talks to itself needs no TLS: the client queue's runner, say.
         rows += [(f"Srv_Features:{key}", "S") for net in loopback for key in connect_keys(net)]
-        rows += [row for entry in tls for row in _tls_rows(entry)]
+        rows += [row for entry in tls for row in _tls_rows(entry, own_certificate)]
     return _table(rows)
 
 
@@ -132,7 +145,7 @@ def _demand(entry: dict[str, Any]) -> str:
     return "OK"
 
 
-def _tls_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
+def _tls_rows(entry: dict[str, Any], certificate: str = "") -> list[tuple[str, str]]:
     """The rows of one entry of the policy of TLS."""
     demand = _demand(entry)
     if entry.get("domain"):
@@ -146,6 +159,8 @@ def _tls_rows(entry: dict[str, Any]) -> list[tuple[str, str]]:
             rows.append((f"Srv_Features:{key}", {"none": "S", "verified": "v"}.get(entry["level"], "V")))
             if entry["level"] != "none":
                 rows.append((f"TLS_Clt:{key}", demand))
+                if certificate:
+                    rows.append((f"TLS_Srv_Features:{key}", f"CertFile={certificate};KeyFile={certificate}"))
     return rows
 
 
@@ -258,9 +273,10 @@ def mail_home(user: dict[str, Any], domains: list[dict[str, Any]]) -> str:
 
 
 def mail_users(users: list[dict[str, Any]], domains: list[dict[str, Any]], host: str) -> list[dict[str, Any]]:
-    """The users with a mailbox on a store, without what only says which one that is."""
+    """The users with a mailbox on a store, each with the first of his addresses, and without what only says which store that is."""
     return [
         {key: value for key, value in user.items() if key not in ("domains", "store", "senders")}
+        | {"email": f"{user['name']}@{_domains_of(user, domains)[0]}"}
         for user in users
         if mail_home(user, domains) == host
     ]

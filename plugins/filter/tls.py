@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.policy import Site, policy_addresses
 
-KEYS = {"authority", "certificates", "between", "policy"}
+KEYS = {"authority", "certificates", "between", "policy", "next", "tlsa"}
 LEVELS = ("none", "opportunistic", "encrypted", "verified")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
 KEY = re.compile(r"-----BEGIN ((EC|RSA) )?PRIVATE KEY-----\s[^-]+-----END ((EC|RSA) )?PRIVATE KEY-----")

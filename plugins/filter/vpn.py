@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.policy import Site, tunnel_zones
+from ansible_collections.widgets.mail.plugins.filter.policy import Site, tunnel_zones, zone_networks
 
 Peer = dict[str, Any]
 
@@ -40,6 +40,10 @@ def _networks(values: Any) -> tuple[list[Any], list[Any]]:
 
 def _inside(network: Any, others: Iterable[Any]) -> bool:
     return any(network.version == other.version and network.subnet_of(other) for other in others)
+
+
+def _of_zone(site: Site, zone: str) -> list[Any]:
+    return [ipaddress.ip_network(network) for network in zone_networks(site, zone)]
 
 
 def vpn_peer_errors(peers: list[Peer], variable: str = "vpn_peers") -> list[str]:
@@ -104,32 +108,33 @@ def vpn_errors(site: Site, peers: list[Peer]) -> list[str]:
     if not isinstance(peers, list) or not all(isinstance(peer, dict) for peer in peers):
         return ["site_vpn_peers must be a list of dictionaries, each with name, public_key and addresses."]
     errors = vpn_peer_errors(peers, "site_vpn_peers")
-    far = {name: ipaddress.ip_network(site["zones"][name]["network"]) for name in tunnel_zones(site)}
-    others = {name: ipaddress.ip_network(z["network"]) for name, z in site["zones"].items() if name not in far}
+    beyond = tunnel_zones(site)
+    far = [(name, network) for name in beyond for network in _of_zone(site, name)]
+    others = [(name, network) for name in site["zones"] if name not in beyond for network in _of_zone(site, name)]
     for number, peer in enumerate(peers, 1):
         where = f"site_vpn_peers, entry {number} ({peer.get('name') or 'without name'})"
         for network in _networks(peer.get("addresses") or [])[0]:
-            hit = [name for name, other in others.items() if network.version == other.version and network.overlaps(other)]
+            hit = [(name, other) for name, other in others if network.version == other.version and network.overlaps(other)]
             errors += [
-                f"{where}: addresses holds {network}, which overlaps site_zones.{name}.network {others[name]}: "
-                "what comes out of a tunnel must not pass for that zone."
-                for name in hit
+                f"{where}: addresses holds {network}, which overlaps site_zones.{name}.network{'6' if other.version == 6 else ''} "
+                f"{other}: what comes out of a tunnel must not pass for that zone."
+                for name, other in hit
             ]
-            if not hit and not _inside(network, far.values()):
-                allowed = ", ".join(f"{name} ({other})" for name, other in far.items()) or "(none)"
+            if not hit and not _inside(network, [other for _name, other in far]):
+                allowed = ", ".join(f"{name} ({', '.join(zone_networks(site, name))})" for name in beyond) or "(none)"
                 errors.append(f"{where}: addresses holds {network}: allowed are those of the zones beyond tunnels, {allowed}.")
     return errors
 
 
 def vpn_peers(site: Site, peers: list[Peer], host: str) -> list[Peer]:
     """The peers whose tunnels end at a host: those with addresses in its tunnel zones."""
-    own = [ipaddress.ip_network(site["zones"][name]["network"]) for name in tunnel_zones(site, host)]
+    own = [network for name in tunnel_zones(site, host) for network in _of_zone(site, name)]
     return [peer for peer in peers if any(_inside(network, own) for network in _networks(peer["addresses"])[0])]
 
 
 def vpn_networks(site: Site, host: str) -> list[str]:
-    """The networks beyond the tunnels of a host."""
-    return [str(site["zones"][name]["network"]) for name in tunnel_zones(site, host)]
+    """The networks beyond the tunnels of a host, of both families."""
+    return [network for name in tunnel_zones(site, host) for network in zone_networks(site, name)]
 
 
 class FilterModule:

@@ -35,6 +35,10 @@ options:
         type: str
         choices: [present, suspended, absent]
         default: present
+      fields:
+        description: What Dovecot is to know of the account besides, by the names of its settings; no value holds a blank.
+        type: dict
+        default: {}
   spool:
     description: Directory that holds the mailbox directories.
     type: path
@@ -100,6 +104,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 LOCKED_SINCE = "1"  # day of expiry, 1970-01-02: PAM refuses the account even where no password is asked for
 SPOOL_MODE = 0o1755  # without the sticky bit, Debian's sendmail package makes /var/mail writable by everybody (3777)
+# Where Dovecot keeps what is no mail, such as a user's scripts: in the mailbox's own directory it would take some for folders.
+HOME_PART = "home"
 NO_LOGIN = {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"}
 
 
@@ -175,9 +181,10 @@ def refusal(account: dict[str, Any], found: Found | None, first_uid: int) -> str
     return None
 
 
-def list_line(name: str, found: Found, home: str) -> str:
+def list_line(name: str, found: Found, home: str, fields: dict[str, str]) -> str:
     """The account's line in the list. Whoever is on it is known; whether the password is right is asked of PAM."""
-    return f"{name}::{found.uid}:{found.gid}::{home}::noauthenticate=y"
+    more = "".join(f" userdb_{key}={value}" for key, value in sorted(fields.items()))
+    return f"{name}::{found.uid}:{found.gid}::{home}/{HOME_PART}::noauthenticate=y{more}"
 
 
 def lookup(name: str) -> Found | None:
@@ -222,6 +229,7 @@ def main() -> None:
                     "password": {"type": "str", "no_log": True},
                     "uid": {"type": "int"},
                     "state": {"type": "str", "choices": ["present", "suspended", "absent"], "default": "present"},
+                    "fields": {"type": "dict", "default": {}},
                 },
                 "required_if": [("state", "present", ["password"])],
             },
@@ -269,7 +277,8 @@ def main() -> None:
                 make_directory(module, home[name], found.uid, found.gid, 0o700)
 
     text = "# Managed by Ansible (role pop3): who has a mailbox here.\n"
-    text += "".join(f"{list_line(name, found, home[name])}\n" for name, found in sorted(after.items()) if found)
+    fields = {account["name"]: account["fields"] for account in accounts}
+    text += "".join(f"{list_line(name, found, home[name], fields[name])}\n" for name, found in sorted(after.items()) if found)
     path = module.params["list"]
     try:
         with open(path, encoding="utf-8") as stream:

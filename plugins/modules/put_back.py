@@ -15,7 +15,8 @@ description:
   - It refuses before anything changes where a spool holds something, where another role still needs what would go, and where the
     connection would go.
   - Where a role has not come to the host, or has gone already, nothing is done.
-  - The action plugin of this name fills in O(role), O(packages_of), O(keep_packages), O(going), O(look) and O(way).
+  - The action plugin of this name fills in O(role), O(packages_of), O(keep_packages), O(going), O(look), O(way) and the paths of
+    O(needed_by).
 author: The widgets.mail developers (@widgets)
 options:
   role:
@@ -65,7 +66,8 @@ options:
         type: str
         required: true
       path:
-        description: A file of it.
+        description: >-
+          A file of it. The action plugin fills in the configuration that the role names in its variables (C(__ROLE_configuration)).
         type: str
         required: true
       holds:

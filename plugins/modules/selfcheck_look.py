@@ -165,7 +165,7 @@ def plain(row: Any) -> str:
 
 def listed(names: Names, address: str, zone: str) -> dict[str, Any]:
     """Whether a block list has an address (RFC 5782): only an answer in 127.0.0.0/8 says so."""
-    reverse = ".".join(reversed(address.split(".")))
+    reverse = ipaddress.ip_address(address).reverse_pointer.removesuffix(".arpa").rpartition(".")[0]
     try:
         values = [row.address for row in names.resolver.resolve(f"{reverse}.{zone}.", "A")]
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -276,10 +276,14 @@ def disguises(foreign: str, domain: str) -> list[str]:
     ]
 
 
-def policy(domain: str, seconds: int) -> dict[str, str]:
+def policy(domain: str, seconds: int, authority: str = "") -> dict[str, str]:
     """A domain's MTA-STS policy (RFC 8461), fetched as senders do."""
+    context = ssl.create_default_context()
     try:
-        with urllib.request.urlopen(f"https://mta-sts.{domain}/.well-known/mta-sts.txt", timeout=seconds) as answer:
+        if authority:
+            context.load_verify_locations(cadata=authority)
+        address = f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
+        with urllib.request.urlopen(address, timeout=seconds, context=context) as answer:
             return {"text": answer.read(65536).decode("utf-8", "replace"), "error": ""}
     except (OSError, ValueError) as problem:
         return {"text": "", "error": f"{type(problem).__name__}: {problem}"}
@@ -332,11 +336,10 @@ def main() -> None:
         listed(names, address, zone)
         for gateway in module.params["gateways"]
         for address in gateway["addresses"]
-        if ":" not in address
         for zone in module.params["block_lists"]
     ]
     policies = {
-        domain["name"]: policy(domain["name"], module.params["seconds"])
+        domain["name"]: policy(domain["name"], module.params["seconds"], module.params["authority"])
         for domain in module.params["domains"]
         if records[f"_mta-sts.{domain['name']} TXT"]["values"]
     }

@@ -13,13 +13,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.filter.acme import MAILBOX as CONTACT
+from ansible_collections.widgets.mail.plugins.filter.acme import acme_entry_errors
 from ansible_collections.widgets.mail.plugins.filter.content_filter import (
     content_filter_errors,
+    content_filter_greylist_errors,
     content_filter_key_errors,
 )
-from ansible_collections.widgets.mail.plugins.filter.dns import dns_zone_errors
+from ansible_collections.widgets.mail.plugins.filter.dns import dns_anchor_errors, dns_zone_errors
 from ansible_collections.widgets.mail.plugins.filter.hardening import hardening_sysctl_lines
-from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors
+from ansible_collections.widgets.mail.plugins.filter.pop3 import pop3_errors, pop3_sieve_errors
+from ansible_collections.widgets.mail.plugins.filter.quota import sendmail_quota_errors
 from ansible_collections.widgets.mail.plugins.filter.sendmail import (
     connect_keys,
     sendmail_filter_errors,
@@ -77,7 +81,15 @@ def walk(specs: Mapping[str, Any], values: Values, where: str = "") -> Iterator[
 
 
 # Variables, or parts of them, that are texts of lines.
-TEXTS = {"content_filter_dkim_keys.key", "hardening_banner", "pop3_tls_pem", "sendmail_tls_authority_pem", "sendmail_tls_pem"}
+TEXTS = {
+    "acme_authority_pem",
+    "content_filter_dkim_keys.key",
+    "hardening_banner",
+    "mta_sts_pem",
+    "pop3_tls_pem",
+    "sendmail_tls_authority_pem",
+    "sendmail_tls_pem",
+}
 
 
 def value_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
@@ -122,6 +134,10 @@ def _matches(expression: str) -> Callable[[Any], bool]:
 HOST = r"(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 ADDRESS = (_parses(ipaddress.ip_address), "an IPv4 or IPv6 address")
+LOOPBACK = (
+    lambda value: ADDRESS[0](value) and ipaddress.ip_address(value).is_loopback,
+    "an address of the loopback, such as 127.0.0.1",
+)
 NETWORK = (_parses(ipaddress.ip_network), "an address, or a network without host bits such as 10.1.0.0/24")
 INTERFACE = (
     lambda value: "/" in str(value) and _parses(ipaddress.ip_interface)(value),
@@ -152,6 +168,10 @@ PREFIX = (_matches(r"^[A-Za-z0-9 _.:-]{1,64}\Z"), "1 to 64 letters, digits, blan
 
 # Variables, or parts of them, and the form that their values must have. A list stands for each of its elements.
 FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "acme_certificates.names": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
+    "acme_certificates.owner": USER,
+    "acme_certificates.reload": UNIT,
+    "acme_interval": (_matches(r"^([1-9][0-9]*(s|min|h|d|w))+\Z"), "systemd's time, such as 30min, 8h or 1d"),
     "base_hostname": LABEL,
     "base_domain": DOMAIN,
     "base_hosts.address": ADDRESS,
@@ -166,6 +186,11 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "content_filter_clamd_memory": MEMORY,
     "content_filter_resolvers": ADDRESS,
     "content_filter_own_clients": NETWORK,
+    "content_filter_greylist_known_networks": NETWORK,
+    "content_filter_greylist_known_domains": (
+        _matches(rf"^(?=.*[.][A-Za-z]){HOST}\Z"),
+        "a registered domain, such as example.org",
+    ),
     "content_filter_dkim_keys.domain": NAME,
     "content_filter_dkim_keys.selector": LABEL,
     "dns_recursion_clients": NETWORK,
@@ -185,6 +210,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hardening_packages_absent": PACKAGE,
     "hardening_umask": (_matches(r"^[0-7]{3}\Z"), 'three octal digits in quotes, such as "027"'),
     "hardening_cron_users": USER,
+    "mta_sts_mx": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
     "network_links.name": LINK,
     "network_links.mac": MAC,
     "network_links.device": LINK,
@@ -201,6 +227,9 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "pop3_lmtp_user": USER,
     "pop3_hostname": NAME,
     "pop3_postmaster": FULL_MAILBOX,
+    "resolver_listen": LOOPBACK,
+    "resolver_forwarders": ADDRESS,
+    "resolver_unsigned": DOMAIN,
     "sendmail_hostname": (
         _matches(rf"^(?=.*[.]){HOST}\Z"),
         "the full name, with its domain: sendmail waits for minutes without one",
@@ -211,6 +240,8 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domains.next_hop": SERVER,
     "sendmail_recipients": FULL_MAILBOX,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
+    "sendmail_dane_resolver": (lambda value: value == "" or LOOPBACK[0](value), LOOPBACK[1]),
+    "sendmail_own_addresses": ADDRESS,
     "sendmail_resolvers": ADDRESS,
     "sendmail_queue_interval": SENDMAIL_TIME,
     "sendmail_msp_queue_interval": SENDMAIL_TIME,
@@ -232,6 +263,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_macs": ALGORITHM,
     "ssh_pubkey_algorithms": ALGORITHM,
     "tripwire_exclude": (_matches(r"^/"), "an absolute path"),
+    "tripwire_exclude_extra": (_matches(r"^/"), "an absolute path"),
     "tripwire_accept_within": (_matches(r"^/"), "an absolute path"),
     "tripwire_paths.paths": (_matches(r"^/"), "an absolute path"),
     "tripwire_paths.mask": (_matches(r"^([+-][abcdgilmnprstuCHMS]+)+\Z"), "a property mask of twpolicy(4), such as +pugtSM"),
@@ -274,6 +306,17 @@ def _twice(values: Iterable[Any], words: str) -> list[str]:
     return errors
 
 
+def _acme(v: Values) -> list[str]:
+    errors = acme_entry_errors(v["acme_certificates"])
+    if not v["acme_directory"].startswith("https://"):
+        errors.append(f"acme_directory is {v['acme_directory']!r}: it must be the https URL of the authority's directory.")
+    if not CONTACT.match(v["acme_contact"]):
+        errors.append(f"acme_contact is {v['acme_contact']!r}: it must be a mail address, to which the authority writes.")
+    if not v["acme_terms_agreed"]:
+        errors.append("acme_terms_agreed is false: read the authority's terms of service first, and say that you agree.")
+    return errors
+
+
 def _base(v: Values) -> list[str]:
     errors = []
     if "base_hostname" in v:
@@ -303,6 +346,14 @@ def _content_filter(v: Values) -> list[str]:
         v["content_filter_freshclam"],
     )
     errors += content_filter_key_errors(v["content_filter_dkim_keys"], v["content_filter_own_clients"])
+    if v["content_filter_greylist"]:
+        errors += content_filter_greylist_errors(
+            v["content_filter_greylist_score"],
+            v["content_filter_mark_score"],
+            v["content_filter_greylist_known_networks"],
+            v["content_filter_greylist_known_domains"],
+            v["content_filter_authentication"],
+        )
     if v.get("sendmail_max_message_size", 0) > v["content_filter_max_message_size"]:
         errors.append(
             f"content_filter_max_message_size is {v['content_filter_max_message_size']} and sendmail_max_message_size "
@@ -399,6 +450,13 @@ def _pop3(v: Values) -> list[str]:
         errors.append(
             "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
         )
+    if not v["pop3_quota_socket"].startswith("/run/dovecot/"):
+        errors.append(
+            f"pop3_quota_socket is {v['pop3_quota_socket']!r}: it must be below /run/dovecot, as Dovecot may write nowhere else in /run."
+        )
+    errors += pop3_sieve_errors(v["pop3_sieve_rules"], v["pop3_imap"])
+    if v["pop3_sieve_rules"] and not v["pop3_sieve"]:
+        errors.append("pop3_sieve_rules is not empty, but pop3_sieve is false: nothing would look at them.")
     if not v["pop3_listen"]:
         errors.append("pop3_listen is empty: name at least one address, or * for all of IPv4.")
     return errors
@@ -469,11 +527,23 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(
             "sendmail_tls_policy is not empty, but sendmail_tls is false: without a certificate nothing of it would hold."
         )
+    if v["sendmail_tls_public"] and (not v["sendmail_tls"] or not v["sendmail_tls_public"].startswith("/")):
+        errors.append(
+            f"sendmail_tls_public is {v['sendmail_tls_public']!r}: it must be an absolute path or empty, and needs sendmail_tls."
+        )
     if v["sendmail_tls_pem"] and v["sendmail_tls_key"] != v["sendmail_tls_certificate"]:
         errors.append(
             "sendmail_tls_key is another file than sendmail_tls_certificate: with sendmail_tls_pem, both are in the one file that it becomes."
         )
-    errors += sendmail_tls_errors(v["sendmail_tls_policy"]) + _submission(v)
+    errors += sendmail_tls_errors(v["sendmail_tls_policy"]) + _submission(v) + sendmail_quota_errors(v["sendmail_quotas"])
+    if v["sendmail_quotas"] and profile == "client":
+        errors.append(
+            "sendmail_quotas is not empty, but sendmail_profile is client: only a gateway or a store accepts mail for mailboxes."
+        )
+    if v["sendmail_quota_peers"] and profile != "store":
+        errors.append(
+            f"sendmail_quota_peers is not empty, but sendmail_profile is {profile}: only a store has mailboxes to be asked about."
+        )
     return errors + sendmail_filter_errors(v["sendmail_block_lists"], v["sendmail_header_checks"], v["sendmail_milters"])
 
 
@@ -573,11 +643,17 @@ def _vpn(v: Values) -> list[str]:
 
 
 CHECKS: dict[str, Callable[[Values], list[str]]] = {
+    "acme": _acme,
     "base": _base,
     "content_filter": _content_filter,
-    "dns": lambda v: [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])],
+    "resolver": lambda v: dns_anchor_errors(v["resolver_trust_anchors"], "auto", "resolver_trust_anchors"),
+    "dns": lambda v: (
+        [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
+        + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
+    ),
     "firewall": _firewall,
     "hardening": _hardening,
+    "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
     "network": _network,
     "pop3": _pop3,
     "sendmail": _sendmail,

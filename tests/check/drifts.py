@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from tests.site import lab
@@ -71,6 +72,13 @@ DRIFTS = [
         "! systemctl -q is-active named",
     ),
     Drift(
+        "dns",
+        lab.NAMESERVER,
+        "the name server signs another file than the zone's",
+        "cd /var/lib/bind/site/zones/external && ln -sfn /dev/null widgets.example",
+        'test "$(readlink /var/lib/bind/site/zones/external/widgets.example)" = /dev/null',
+    ),
+    Drift(
         "dns", lab.NAMESERVER, "a zone that nobody asked for", "touch /etc/bind/zones/stray", "test -e /etc/bind/zones/stray"
     ),
     Drift(
@@ -116,6 +124,20 @@ DRIFTS = [
         "! test -e /etc/systemd/system/clamav-daemon.service.d/sandbox.conf",
     ),
     Drift(
+        "mta_sts",
+        lab.GATEWAY,
+        "senders are told to forget the policy",
+        "sed -i 's/^mode: .*/mode: none/' /etc/mta-sts/www/.well-known/mta-sts.txt",
+        "grep -q '^mode: none' /etc/mta-sts/www/.well-known/mta-sts.txt",
+    ),
+    Drift(
+        "content_filter",
+        lab.GATEWAY,
+        "the list of senders reached over TCP",
+        "sed -i 's/^port 0/port 6379/' /etc/content-filter/greylist.conf && systemctl -q restart redis-server",
+        "grep -qx 'port 6379' /etc/content-filter/greylist.conf",
+    ),
+    Drift(
         "pop3",
         lab.STORE,
         "a mailbox that others may read",
@@ -128,6 +150,13 @@ DRIFTS = [
         "passwords in the clear",
         "sed -i 's/^#.*Managed/disable_plaintext_auth = no\\n&/' /etc/dovecot/dovecot.conf; echo '# by hand' >> /etc/dovecot/dovecot.conf",
         "grep -q '^# by hand' /etc/dovecot/dovecot.conf",
+    ),
+    Drift(
+        "pop3",
+        lab.STORE,
+        "no script of the site's",
+        "rm /etc/dovecot/sieve/site.sieve",
+        "! test -e /etc/dovecot/sieve/site.sieve",
     ),
     Drift(
         "syslog",
@@ -190,6 +219,18 @@ DRIFTS = [
         'test "$(wc -l < /usr/local/sbin/tripwire-check)" = 1',
     ),
 ]
+
+# What runs where the release's sendmail can look at TLSA records, and nowhere else.
+if os.environ.get("LAB_RELEASE", "12") != "12":
+    DRIFTS.append(
+        Drift(
+            "resolver",
+            lab.GATEWAY,
+            "the resolver answers the whole network",
+            "sed -i 's/interface: 127.0.0.1/interface: 0.0.0.0/' /etc/unbound/unbound.conf",
+            "grep -q 'interface: 0.0.0.0' /etc/unbound/unbound.conf",
+        )
+    )
 
 
 def stands(drift: Drift) -> bool:

@@ -4,8 +4,8 @@ This file is sent to a host and run there (`tests.site.lab.Machine.run` and `.ca
 and keeps to what Python 3.11 knows. The container engine takes a tenth of a second to start a program in a container, a process
 that is there already takes some milliseconds, and a module that it has seen need not be compiled again.
 
-Requests and answers are lines of JSON. A request is {argv, text} for a program, or {source, argv, text} for a Python module that
-is run as a program. It is answered twice: "taken" before anything is begun, so that who hears nothing may ask again elsewhere; then
+Requests and answers are lines of JSON. A request is {argv, text, user} for a program (root's without a user), or {source, argv, text}
+for a Python module that is run as a program. It is answered twice: "taken" before anything is begun, so that who hears nothing may ask again elsewhere; then
 {code, out, err}. The code is what the engine would have said: 127 for a program that is not there, 128 and the signal's number for
 one that was killed.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import select
 import subprocess
 import sys
@@ -69,6 +70,19 @@ def become(code: types.CodeType, argv: list[str], ends: tuple[int, int, int]) ->
             os._exit(status)
 
 
+def owned(user: str) -> dict[str, Any]:
+    """Whose a program is, as Popen takes it: with a user's groups and nothing of root's."""
+    entry = pwd.getpwnam(user)
+    if entry.pw_uid == os.getuid():
+        return {}
+    return {
+        "user": entry.pw_uid,
+        "group": entry.pw_gid,
+        "extra_groups": os.getgrouplist(user, entry.pw_gid),
+        "env": {**os.environ, "HOME": entry.pw_dir},
+    }
+
+
 def begun(request: dict[str, Any]) -> tuple[int, int, int, int]:
     """Start what a request asks for: its process, and our ends of its input, output and errors."""
     (in_, to), (from_, out), (errors, err) = (os.pipe() for _ in range(3))
@@ -81,7 +95,8 @@ def begun(request: dict[str, Any]) -> tuple[int, int, int, int]:
                 become(code, request["argv"], theirs)
         else:
             # Not waited for by its object, which is thrown away: `outcome` does that.
-            process = subprocess.Popen(request["argv"], stdin=in_, stdout=out, stderr=err, start_new_session=True)
+            person = owned(request.get("user", "root"))
+            process = subprocess.Popen(request["argv"], stdin=in_, stdout=out, stderr=err, start_new_session=True, **person)
             pid, process.returncode = process.pid, 0
     except BaseException:
         for end in (to, from_, errors):
@@ -140,7 +155,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             started = begun(request)
-        except OSError as error:
+        except (OSError, KeyError) as error:
             say({"code": NOT_THERE, "out": "", "err": str(error)})
             continue
         say(outcome(*started, request["text"].encode()))

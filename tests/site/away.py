@@ -8,6 +8,7 @@ on talking, a line for a line.
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import contextlib
 import errno
@@ -67,6 +68,32 @@ def probe(targets: list[list[Any]], timeout: float = 2.5, at_once: int = 16) -> 
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=at_once) as pool:
         return list(pool.map(one, targets))
+
+
+def held_open(targets: list[list[Any]], sources: list[str], timeout: float = 2.5) -> int:
+    """Open a TCP connection to each [address, port], from own addresses in turn, and close none before all were tried: how many opened."""
+    with contextlib.ExitStack() as stack:
+        socks = []
+        for number, (address, port) in enumerate(targets):
+            sock = stack.enter_context(socket.socket(_family(address)[0], socket.SOCK_STREAM))
+            sock.setblocking(False)
+            sock.bind((sources[number % len(sources)], 0))
+            sock.connect_ex((address, port))
+            socks.append(sock)
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            select.select([], [], [], min(left, 0.1))
+            if all(map(_is_open, socks)):
+                break
+        return sum(map(_is_open, socks))
+
+
+def _is_open(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def first_words(targets: list[list[Any]], timeout: float) -> list[str]:
@@ -278,10 +305,10 @@ def _converse(conversation: dict[str, Any], address: str, port: int, patience: f
     pending = b""
     closed = cut = False
     begin = time.monotonic()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+    with socket.socket(_family(address)[0], socket.SOCK_STREAM) as sock:
         sock.settimeout(patience)
         try:
-            sock.bind((conversation.get("source", "0.0.0.0"), 0))
+            sock.bind((conversation.get("source", ""), 0))
             sock.connect((address, port))
             for turn in conversation["turns"]:
                 said = turn["say"].encode("latin-1")
@@ -409,22 +436,83 @@ def mbox_body(path: str, word: str, deadline: float) -> list[str] | None:
 # -- IMAP ------------------------------------------------------------------------------------------------------------
 
 
-def imap_search(address: str, port: int, user: str, password: str, word: str, deadline: float) -> int:
-    """How many messages of the inbox have the word as their subject, over TLS; looked at again until one has, or the deadline (seconds)."""
+def imap_search(address: str, port: int, user: str, password: str, word: str, deadline: float, folder: str = "INBOX") -> int:
+    """How many messages of a folder have the word as their subject, over TLS; looked at again until one has, or the deadline (seconds)."""
     end = time.monotonic() + deadline
     with imaplib.IMAP4_SSL(address, port, ssl_context=trusting(), timeout=PATIENCE) as imap:
         imap.login(user, password)
         while True:
-            imap.select("INBOX", readonly=True)
-            found = len(imap.search(None, "SUBJECT", word)[1][0].split())
+            there = imap.select(f'"{folder}"', readonly=True)[0] == "OK"
+            found = len(imap.search(None, "SUBJECT", word)[1][0].split()) if there else 0
             if found or time.monotonic() > end:
                 return found
             select.select([], [], [], 0.2)
 
 
+def imap_fetch(address: str, port: int, user: str, password: str, token: str, deadline: float, folder: str) -> str | None:
+    """The message of a folder that holds the token, taken away; None where it has not come by the deadline (seconds)."""
+    end = time.monotonic() + deadline
+    with imaplib.IMAP4_SSL(address, port, ssl_context=trusting(), timeout=PATIENCE) as imap:
+        imap.login(user, password)
+        while True:
+            if imap.select(f'"{folder}"')[0] == "OK":
+                for number in imap.search(None, "TEXT", token)[1][0].split():
+                    found: Any = imap.fetch(number, "(RFC822)")[1][0]
+                    imap.store(number, "+FLAGS", "\\Deleted")
+                    imap.expunge()
+                    return str(found[1].decode("latin-1")).replace("\r\n", "\n")
+            if time.monotonic() > end:
+                return None
+            select.select([], [], [], 0.2)
+
+
+# -- ManageSieve (RFC 5804) ------------------------------------------------------------------------------------------
+
+
+def sieve(address: str, port: int, user: str, password: str, commands: list[str], tls: bool = True) -> list[str]:
+    """The answers to commands of somebody who has logged in, TLS first: the greeting, STARTTLS, the log-in, then one a command.
+
+    An answer ends with a line that begins with OK, NO or BYE; a literal within it stays as it is.
+    """
+    out = []
+    with socket.create_connection((address, port), PATIENCE) as sock:
+
+        def answer(stream: Any) -> str:
+            lines = []
+            while True:
+                line = stream.readline().decode("utf-8", "replace")
+                lines.append(line)
+                if not line or line.split(" ")[0].strip() in ("OK", "NO", "BYE"):
+                    if line.rstrip().endswith("}"):  # what is wrong, in so many octets
+                        lines.append(stream.read(int(line.rstrip()[:-1].rpartition("{")[2])).decode("utf-8", "replace"))
+                        stream.readline()
+                    return "".join(lines)
+
+        stream = sock.makefile("rwb")
+        out.append(answer(stream))
+        if tls:
+            stream.write(b"STARTTLS\r\n")
+            stream.flush()
+            out.append(answer(stream))
+            stream = trusting().wrap_socket(sock).makefile("rwb")
+            answer(stream)  # what it can do, told again
+        secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        for command in [f'AUTHENTICATE "PLAIN" "{secret}"', *commands]:
+            stream.write(command.encode() + b"\r\n")
+            stream.flush()
+            out.append(answer(stream))
+        with contextlib.suppress(OSError, ValueError):
+            stream.close()
+    return out
+
+
 # -- DNS -------------------------------------------------------------------------------------------------------------
 
 TYPES = {"A": 1, "NS": 2, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "AXFR": 252, "ANY": 255}
+TYPES |= {"DS": 43, "RRSIG": 46, "NSEC": 47, "DNSKEY": 48, "NSEC3": 50, "TLSA": 52}
+AUTHENTIC, UNCHECKED = 0x0020, 0x0010  # flags: signatures are sound; do not look at signatures (RFC 4035, 3.2)
+# What asks for signatures as well: a pseudo-record with the bit DO (RFC 6891, 6.1; RFC 3225).
+SIGNATURES = b"\0" + struct.pack(">HHIH", 41, 4096, 0x8000, 0)
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -492,15 +580,21 @@ def _exchange(server: str, port: int, packet: bytes, tcp: bool) -> bytes:
         return stream.read(struct.unpack(">H", stream.read(2))[0])
 
 
-def dns(server: str, port: int, questions: list[list[str]], tcp: bool = False) -> list[dict[str, Any]]:
-    """Ask each [name, type], or [name, type, "CH"], with recursion desired. `code` is SILENT where no answer comes."""
+def dns(
+    server: str, port: int, questions: list[list[str]], tcp: bool = False, signatures: bool = False, unchecked: bool = False
+) -> list[dict[str, Any]]:
+    """Ask each [name, type], or [name, type, "CH"], with recursion desired. `code` is SILENT where no answer comes.
+
+    signatures: with those that prove it; unchecked: whatever the server thinks of them. `authentic` is what it says that they are.
+    """
     out: list[dict[str, Any]] = []
     for question in questions:
         name, kind = question[0], question[1]
         number = int.from_bytes(os.urandom(2), "big")
         chaos = len(question) > 2
-        packet = struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + _encode(name)
-        packet += struct.pack(">HH", TYPES[kind], 3 if chaos else 1)
+        flags = 0x0100 | (AUTHENTIC if not unchecked else UNCHECKED)
+        packet = struct.pack(">HHHHHH", number, flags, 1, 0, 0, int(signatures)) + _encode(name)
+        packet += struct.pack(">HH", TYPES[kind], 3 if chaos else 1) + (SIGNATURES if signatures else b"")
         try:
             answer = _exchange(server, port, packet, tcp)
         except (OSError, struct.error):
@@ -516,6 +610,7 @@ def dns(server: str, port: int, questions: list[list[str]], tcp: bool = False) -
                 "code": CODES.get(flags & 15, str(flags & 15)),
                 "recursion": bool(flags & 0x0080),
                 "authoritative": bool(flags & 0x0400),
+                "authentic": bool(flags & AUTHENTIC),
                 "answer": answers,
                 "authority": authority,
                 "additional": additional,
@@ -535,46 +630,125 @@ def _sum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def _family(address: str) -> tuple[socket.AddressFamily, int]:
+    """The family of an address, and what a frame calls it."""
+    return (socket.AF_INET6, 0x86DD) if ":" in address else (socket.AF_INET, 0x0800)
+
+
+def _packet(source: str, target: str, protocol: int, body: bytes, check_at: int, hops: int = 64) -> bytes:
+    """A packet with a checksum in its body, over that and the addresses (RFC 9293 3.1, RFC 8200 8.1)."""
+    family, _kind = _family(target)
+    addresses = socket.inet_pton(family, source) + socket.inet_pton(family, target)
+    check = _sum(addresses + struct.pack(">II", len(body), protocol) + body)
+    body = body[:check_at] + struct.pack(">H", check) + body[check_at + 2 :]
+    if family is socket.AF_INET6:
+        return struct.pack(">IHBB", 6 << 28, len(body), protocol, hops) + addresses + body
+    head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, hops, protocol, 0) + addresses
+    # The kernel fills in the IP checksum of a raw socket, not that of a frame.
+    return head[:10] + struct.pack(">H", _sum(head)) + head[12:] + body
+
+
+def _send(packet: bytes, target: str, around: str) -> None:
+    """Send a packet as it is; around: to this MAC, past this host's own packet filter."""
+    family, kind = _family(target)
+    if not around:
+        with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            sock.sendto(packet, (target, 0))
+        return
+    route = subprocess.run(["ip", "-o", "route", "get", target], capture_output=True, text=True, check=True).stdout.split()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(kind)) as sock:
+        sock.sendto(packet, (route[route.index("dev") + 1], kind, 0, 0, bytes.fromhex(around.replace(":", ""))))
+
+
 def knock(source: str, target: str, target_port: int, source_port: int, around: str = "") -> None:
     """Send the first packet of a TCP connection under any source address. Needs root.
 
     around: MAC of the next hop; the packet is then put on the wire past this host's own packet filter.
     """
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    head = struct.pack(">HHIIBBH", source_port, target_port, 1, 0, 5 << 4, 2, 8192)
-    check = _sum(addresses + struct.pack(">BBH", 0, socket.IPPROTO_TCP, 20) + head + b"\0\0\0\0")
-    segment = head + struct.pack(">HH", check, 0)
-    packet = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + addresses + segment
-    if not around:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-            sock.sendto(packet, (target, 0))
-        return
-    route = subprocess.run(["ip", "-o", "route", "get", target], capture_output=True, text=True, check=True).stdout.split()
-    # The kernel fills in the IP checksum of a raw socket, not that of a frame.
-    packet = packet[:10] + struct.pack(">H", _sum(packet[:20])) + packet[12:]
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as sock:
-        sock.sendto(packet, (route[route.index("dev") + 1], 0x0800, 0, 0, bytes.fromhex(around.replace(":", ""))))
+    segment = struct.pack(">HHIIBBHHH", source_port, target_port, 1, 0, 5 << 4, 2, 8192, 0, 0)
+    _send(_packet(source, target, socket.IPPROTO_TCP, segment, 16), target, around)
 
 
-def knocks_session(port: int) -> None:
+def knocks_session(port: int, family: int = 4) -> None:
     """Watch the links: say "ready", then [source, source port] of each first packet to a TCP port, until input ends."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as sock:
+    kind, known, addresses = (0x86DD, socket.AF_INET6, slice(8, 24)) if family == 6 else (0x0800, socket.AF_INET, slice(12, 16))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(kind)) as sock:
         say("ready")
         while True:
             readable, _, _ = select.select([sock, sys.stdin], [], [])
             if sys.stdin in readable:
                 return
             packet, origin = sock.recvfrom(2048)
-            tcp = packet[(packet[0] & 15) * 4 :]
-            if origin[2] == socket.PACKET_OUTGOING or packet[9] != socket.IPPROTO_TCP or len(tcp) < 14:
+            tcp = packet[40 if family == 6 else (packet[0] & 15) * 4 :]
+            protocol = packet[6] if family == 6 else packet[9]
+            if origin[2] == socket.PACKET_OUTGOING or protocol != socket.IPPROTO_TCP or len(tcp) < 14:
                 continue
             if struct.unpack(">H", tcp[2:4])[0] == port and tcp[13] & 0x12 == 2:
-                say([socket.inet_ntoa(packet[12:16]), struct.unpack(">H", tcp[:2])[0]])
+                say([socket.inet_ntop(known, packet[addresses]), struct.unpack(">H", tcp[:2])[0]])
+
+
+# Kinds of ICMPv6 that say something of a host or change what it does, and their bodies after type, code and checksum.
+QUERIES6 = {
+    "echo": (128, struct.pack(">HH", 7, 1)),
+    "node information": (139, struct.pack(">HHQ", 2, 0, 7)),
+    "router renumbering": (138, bytes(12)),
+    "experimental": (200, bytes(4)),
+}
+
+
+def ask_icmp6(targets: list[str], timeout: float = 2.5) -> list[list[int]]:
+    """Ask each address all of `QUERIES6`: the types of ICMPv6 that come back from it, neighbour discovery aside."""
+    heard: dict[str, set[int]] = {target: set() for target in targets}
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        for target in targets:
+            for kind, rest in QUERIES6.values():
+                with contextlib.suppress(OSError):  # this host's own filter says no
+                    sock.sendto(struct.pack(">BBH", kind, 0, 0) + rest, (target, 0))
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            try:
+                packet, origin = sock.recvfrom(2048)
+            except TimeoutError:
+                break
+            if origin[0] in heard and packet[0] not in range(133, 138):
+                heard[origin[0]].add(packet[0])
+    return [sorted(heard[target]) for target in targets]
+
+
+def advertise(link_address: str, prefix: str) -> None:
+    """Be a router on the link that has an address: advertise a prefix to make addresses of, and oneself as the way out (RFC 4861 4.2)."""
+    device = subprocess.run(
+        ["ip", "-o", "address", "show", "to", link_address], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+    option = struct.pack(">BBBBIII", 3, 4, 64, 0xC0, 1800, 1800, 0) + socket.inet_pton(socket.AF_INET6, prefix)
+    body = struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + option
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        index = socket.if_nametoindex(device.split("@")[0])
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        sock.sendto(body, ("ff02::1", 0, 0, index))
+
+
+def icmp6_session(kinds: list[int]) -> None:
+    """Watch the links: say "ready", then [source, type] of each ICMPv6 packet of these types that comes in, until input ends."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD)) as sock:
+        say("ready")
+        while True:
+            readable, _, _ = select.select([sock, sys.stdin], [], [])
+            if sys.stdin in readable:
+                return
+            packet, origin = sock.recvfrom(2048)
+            # Some come behind a header for the routers on their way.
+            at = 40 + (8 + packet[41] * 8 if packet[6] == 0 else 0)
+            protocol = packet[40] if packet[6] == 0 else packet[6]
+            if origin[2] != socket.PACKET_OUTGOING and protocol == socket.IPPROTO_ICMPV6 and packet[at] in kinds:
+                say([socket.inet_ntop(socket.AF_INET6, packet[8:24]), packet[at]])
 
 
 def datagram(address: str, port: int, text: str) -> None:
     """Send a line in one UDP packet."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(_family(address)[0], socket.SOCK_DGRAM) as sock:
         sock.sendto(text.encode(), (address, port))
 
 

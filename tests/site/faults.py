@@ -12,6 +12,8 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.filter import policy
+
 from tests.site import away, drill, lab, ledger, mailflow
 from tests.site.drill import GATEWAY, QUEUE, STORE, Fault, Held, engine, on, play
 
@@ -34,8 +36,14 @@ def forget(*tests: str) -> str:
 
 
 REMEMBER = "nft delete table inet drill"
-INSIDE, DMZ = (lab.site()["zones"][zone]["network"] for zone in (lab.zone(lab.STORE), lab.zone(lab.GATEWAY)))
-CUT = forget(f"ip saddr {DMZ} ip daddr {INSIDE}", f"ip saddr {INSIDE} ip daddr {DMZ}")
+INSIDE, DMZ = (policy.zone_networks(lab.site(), lab.zone(host)) for host in (lab.STORE, lab.GATEWAY))
+CUT = forget(
+    *(
+        f"{'ip6' if ':' in one else 'ip'} saddr {one} {'ip6' if ':' in one else 'ip'} daddr {two}"
+        for ends in zip(DMZ, INSIDE, strict=True)
+        for one, two in (ends, ends[::-1])
+    )
+)
 # A link without carrier has no address that it could be found by: systemd-networkd takes it away. So its name is kept.
 LINK = "/run/drill-link"
 LINK_DOWN = f"""ip -o -4 address show to {lab.address(lab.FIREWALL, lab.zone(lab.STORE))} | awk '{{print $2}}' >{LINK}
@@ -385,6 +393,19 @@ FAULTS = [
         engine(FIREWALL, "start"),
         holds=10,
         repeats=UNHEARD,
+    ),
+    Fault(
+        "quota-gone",
+        "what the gateway asks about full mailboxes is stopped",
+        on(GATEWAY, "systemctl stop sendmail-quota"),
+        on(GATEWAY, "systemctl start sendmail-quota"),
+        holds=20,
+    ),
+    Fault(
+        "quota-wedged",
+        "what the gateway asks about full mailboxes does not answer",
+        on(GATEWAY, "systemctl kill -s STOP sendmail-quota"),
+        holds=40,
     ),
     Fault(
         "dns-refuses",

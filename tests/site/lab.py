@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -9,8 +10,8 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, cached_property
@@ -92,6 +93,13 @@ def address(host: str, toward: str | None = None) -> str:
     return policy.host_address(site(), host, toward)
 
 
+def address6(host: str, toward: str | None = None) -> str:
+    """The same in IPv6, which every host of the lab has."""
+    found = policy.host_address6(site(), host, toward)
+    assert found, f"{host} has no IPv6 address"
+    return found
+
+
 def public(host: str) -> str:
     """The address under which the world knows a host."""
     return str(site()["hosts"][host]["public"])
@@ -107,6 +115,16 @@ def reach(host: str, start: str) -> str:
     outside = policy.open_zone(site())
     translated = "public" in site()["hosts"][host]
     return public(host) if translated and zone(start) == outside and zone(host) != outside else address(host, zone(start))
+
+
+def known(host: str) -> list[str]:
+    """The addresses by which the world knows a host, of each family one: nobody translates IPv6."""
+    return [public(host), address6(host)]
+
+
+def to_reach(host: str, start: str, family: int) -> str:
+    """What one must name at `start` to reach a host over a family."""
+    return reach(host, start) if family == 4 else address6(host, zone(start))
 
 
 def zone(host: str) -> str:
@@ -218,20 +236,13 @@ class Machine:
         self, *argv: str, user: str = "root", text: str = "", check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run a program there, with `text` as its input."""
-        done = self._as_root({"argv": argv, "text": text}, timeout) if user == "root" else self._as(user, argv, text, timeout)
+        done = self._ask({"argv": argv, "text": text, "user": user}, timeout)
         assert not check or done.returncode == 0, f"{self.name}: {' '.join(argv)}: {done.stdout}{done.stderr}"
         return done
 
-    def _as_root(self, request: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
+    def _ask(self, request: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
         """Have the agent that waits there run something."""
         return agents.ask(self.container, source(agent.__name__), request, timeout)
-
-    def _as(self, user: str, argv: Sequence[str], text: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        """Have the engine start a program, with a user's groups and nothing of root's."""
-        command = ["docker", "exec", "-i", "-u", user, self.container, *argv]
-        return subprocess.run(
-            command, input=text, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
-        )
 
     def sh(self, script: str, user: str = "root", timeout: float = 60) -> str:
         """Run a shell script there and give its output."""
@@ -240,7 +251,7 @@ class Machine:
     def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
         """Run one of the functions of `tests.site.away` there, as root. They give up by themselves; this is for when they do not."""
         text = json.dumps(arguments) + "\n"
-        done = self._as_root({"source": source(function.__module__), "argv": [function.__name__], "text": text}, 180)
+        done = self._ask({"source": source(function.__module__), "argv": [function.__name__], "text": text}, 180)
         # Not the arguments: a password may be among them.
         assert done.returncode == 0, f"{self.name}: {function.__name__} ended with {done.returncode}: {done.stderr}"
         return json.loads(done.stdout)
@@ -356,6 +367,15 @@ def token() -> str:
 def source_port() -> int:
     """A port to send from that an earlier run has hardly used: its lines are still in the logs, its connections in tables."""
     return 33000 + secrets.randbelow(27000)
+
+
+def addresses6(text: str) -> set[str]:
+    """All IPv6 addresses that a text names, each in its shortest form: programs write them in many."""
+    found = set()
+    for word in re.findall(r"(?i)(?<![\w:.])[0-9a-f]*:[0-9a-f:]+(?![\w:])", re.sub(r"(?i)\bIPv6:", " ", text)):
+        with suppress(ValueError):
+            found.add(str(ipaddress.IPv6Address(word if word.endswith("::") else word.rstrip(":"))))
+    return found
 
 
 # -- mail ------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 
 from tests.site import away, lab
@@ -65,6 +66,26 @@ def fetched(user: str, word: str, deadline: float = 20) -> str | None:
     return found
 
 
+def mailbox(user: str) -> str:
+    """The directory of somebody's mailbox on the store, as Dovecot says."""
+    said = lab.Machine(lab.STORE).sh(f"doveadm user {user}")
+    (where,) = re.findall(r"(?m)^mail(?:_path)?\s+(?:maildir:)?(/\S+)$", said)
+    return str(where)
+
+
+def filed(user: str, folder: str, word: str, deadline: float = 20) -> str | None:
+    """The message with the word out of one of somebody's folders, by IMAP, and taken away; None where it does not come."""
+    place = {"address": STORE, "port": lab.port("imaps"), "user": user, "password": lab.password(user)}
+    found: str | None = lab.Machine(lab.DESK).call(away.imap_fetch, **place, token=word, deadline=deadline, folder=folder)
+    return found
+
+
+def spam_folder() -> str:
+    """Where mail is that the gateway's filter has marked (pop3_sieve_rules)."""
+    rules = lab.inventory()["_meta"]["hostvars"][lab.STORE]["pop3_sieve_rules"]
+    return str(next(rule["folder"] for rule in rules if rule["header"] == "X-Spam"))
+
+
 def pushed(machine: lab.Machine) -> None:
     """A server's MTA tries its whole queue now, also what it has tried a moment ago and would leave for a while."""
     machine.run("sendmail", "-Am", "-qf", "-OMinQueueAge=0", "-OMaxQueueAge=0")
@@ -77,6 +98,14 @@ def arrived_abroad(word: str) -> str:
     stranger = lab.Machine(lab.STRANGER)
     text = lab.until(lambda: stranger.run("grep", "-h", "-B40", "-A5", word, path, check=False).stdout, f"{word} in {path}")
     return [part for part in re.split(r"(?m)^From ", text) if word in part][-1]
+
+
+def came_from(text: str) -> str:
+    """The address that the last server in a message's path was handed it from, as that server wrote it down."""
+    unfolded = re.sub(r"\r?\n[ \t]+", " ", text)
+    found = re.search(r"(?m)^Received: from [^\[]*\[(?:IPv6:)?([0-9A-Fa-f.:]+)\]", unfolded)
+    assert found, text
+    return str(ipaddress.ip_address(found[1]))
 
 
 def hops(text: str) -> list[tuple[str, str]]:

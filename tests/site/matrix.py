@@ -7,6 +7,8 @@ Two sorts of cells are refusals, and they are not the same. Where the firewall s
 and only silence with a line in its log is right: even a reset would be an answer from beyond it. Between neighbours nothing
 stands in the way, and the target itself has to refuse. What comes from outside may already end at the border router, which
 drops and logs as the firewall does: one line of either is a line.
+
+All is tried in both families, where both hosts have both: a flow names hosts, and means them by either.
 """
 
 from __future__ import annotations
@@ -53,8 +55,10 @@ class Got(Enum):
     SILENCE = "silence"  # nothing came back
 
 
+# Who asks for a certificate listens for the authority only while it looks: tests/site/test_acme.py.
+SELDOM = {("tcp", 80)}
 # WireGuard says nothing to anybody whose key it does not know: tests/site/test_vpn.py has one that it knows.
-MUTE = {("udp", 51820)}
+MUTE = {("udp", 51820), *SELDOM}
 
 # What may come of each. A reset is right only where no firewall is between: from beyond one it would be an answer.
 # Silence is as good as a reset from a neighbour: it got nothing. A hang-up is one only where a daemon listens for others.
@@ -136,27 +140,36 @@ def ports(site: policy.Site) -> list[tuple[str, int]]:
 
 def addresses(site: policy.Site, source: str, target: str) -> list[tuple[str, bool]]:
     """Addresses to try, and whether each is one that must not work: the one by which the target is known to the source first,
-    then, from outside, those of its own that are inside."""
+    then, from outside, those of its own that are inside. IPv6 after IPv4, where both hosts have it."""
     outer = policy.open_zone(site)
     start, home = policy.host_zone(site, source), policy.host_zone(site, target)
     host = site["hosts"][target]
-    if start != outer or home == outer:
-        return [(policy.host_address(site, target, start), False)]
-    known = str(host.get("public") or policy.host_address(site, target, start))
-    inner = [str(interface["address"]) for zone, interface in host["interfaces"].items() if zone != outer]
-    # A host without an address outside has no other than the private one, and no flow may lead there.
-    return [(known, False), *((address, True) for address in inner if address != known)]
+    from_outside = start == outer != home
+    out = []
+    for family, (_network, key) in policy.KEYS.items():
+        own = policy.host_address(site, target, start) if family == 4 else policy.host_address6(site, target, start)
+        if not own or (family == 6 and not policy.host_address6(site, source)):
+            continue
+        # Nobody translates IPv6: a host is known by the same address everywhere.
+        known = str(host.get("public") or own) if from_outside and family == 4 else own
+        out.append((known, False))
+        if from_outside:
+            # A host without an address outside has no other than the private one, and no flow may lead there.
+            inner = [str(foot[key]) for zone, foot in host["interfaces"].items() if zone != outer and foot.get(key)]
+            out += [(address, True) for address in inner if address != known]
+    return out
 
 
 def gates(site: policy.Site) -> set[str]:
     """The hosts that policy_rules is about: the firewall, and those at which tunnels end."""
-    return {host for host in site["hosts"] if host == policy.firewall_host(site) or policy.tunnel_zones(site, host)}
+    ends = {policy.firewall_host(site), *(zone.get("tunnel") for zone in site["zones"].values())}
+    return {host for host in site["hosts"] if host in ends}
 
 
 def _named(site: policy.Site, host: str, ends: Any) -> bool:
     """Whether an end of a flow means a host. A gate is no member of its zones: it is meant where it is named."""
-    zones = {policy.ANY, policy.host_zone(site, host)}
-    return any(end == host or (end in zones and host not in gates(site)) for end in policy.as_list(ends))
+    zones = {policy.ANY, policy.host_zone(site, host)} if host not in gates(site) else set()
+    return any(end == host or end in zones for end in policy.as_list(ends))
 
 
 def filters(site: policy.Site) -> set[str | None]:
@@ -248,12 +261,51 @@ def _home(site: policy.Site, host: str) -> str:
 
 
 def pause(rate: int) -> float:
-    """Seconds between the attempts of one host, so that the firewall's limit of lines (a second and source) hides none.
+    """Seconds between the attempts that one source has refused, so that the firewall's limit of lines (a second and source) hides none.
 
     A packet without an answer is sent again after a second, which makes two or three lines of one attempt. The limit stays as
     it is on a real site, and honest traffic has to find its lines in spite of it.
     """
     return 2.5 / rate
+
+
+def counted_as(site: policy.Site, cell: Cell) -> tuple[str, str]:
+    """Who writes a refusal down, and what it takes for one source: an IPv4 address, in IPv6 a /64 with all the hosts in it."""
+    outer, start = policy.open_zone(site), policy.host_zone(site, cell.source)
+    if cell.source in gates(site) | filters(site):
+        first = cell.source
+    elif start == outer:
+        first = str(site["zones"][outer].get("gateway"))
+    else:
+        near = cell.target in gates(site) and start in site["hosts"][cell.target]["interfaces"]
+        first = cell.target if near else str(policy.firewall_host(site))
+    toward = policy.host_zone(site, cell.target)
+    if ":" not in cell.address:
+        return first, policy.host_address(site, cell.source, toward)
+    address = policy.host_address6(site, cell.source, toward)
+    return first, str(ipaddress.ip_network(f"{address}/64", strict=False))
+
+
+def schedule(site: policy.Site, cells: list[Cell], rate: int) -> dict[Cell, float]:
+    """When each attempt begins, in seconds after the first: IPv4 and IPv6 at the same time, and hosts that count as one source in turns.
+
+    What is not refused leaves no line, so it only has to keep the machine from being flooded.
+    """
+    numbers: dict[Cell, int] = {}
+    counts: dict[tuple[str, bool], int] = {}
+    for cell in cells:
+        key = (cell.source, ":" in cell.address)
+        numbers[cell] = counts[key] = counts.get(key, -1) + 1
+    out = {}
+    refused: dict[tuple[str, str], int] = {}
+    for cell in sorted(cells, key=lambda cell: numbers[cell]):
+        if cell.logged:
+            source = counted_as(site, cell)
+            out[cell] = refused.get(source, 0) * pause(rate)
+            refused[source] = refused.get(source, 0) + 1
+        else:
+            out[cell] = numbers[cell] * pause(rate) / 2
+    return out
 
 
 # -- what came of it -------------------------------------------------------------------------------------------------
@@ -269,6 +321,7 @@ GREETINGS = {
     ("tcp", 587): r"220[ -]",
     ("tcp", 993): r"\* OK",
     ("tcp", 995): r"\+OK",
+    ("tcp", 4190): r'"IMPLEMENTATION"',
     ("icmp", 0): r"echo",
 }
 SYSLOG = {("tcp", 514), ("udp", 514)}
@@ -294,7 +347,12 @@ def judge(cell: Cell, fact: dict[str, Any], filed: bool) -> Got:
 
 
 LINE = re.compile(r"SRC=(?P<src>\S+) DST=(?P<dst>\S+) .*?PROTO=(?P<protocol>\w+) (?P<rest>.*)")
-KEY = {"TCP": r"SPT=(\d+) DPT=(\d+)", "UDP": r"SPT=(\d+) DPT=(\d+)", "ICMP": r"TYPE=8 CODE=0 ID=(\d+)()"}
+KEY = {
+    "TCP": r"SPT=(\d+) DPT=(\d+)",
+    "UDP": r"SPT=(\d+) DPT=(\d+)",
+    "ICMP": r"TYPE=8 CODE=0 ID=(\d+)()",
+    "ICMPv6": r"TYPE=128 CODE=0 ID=(\d+)()",
+}
 
 # Source, target, protocol, mark of the attempt (its source port, or the id of an echo request) and port.
 Packet = tuple[str, str, str, int, int]
@@ -307,7 +365,10 @@ def denied(log: str) -> set[Packet]:
         found = LINE.search(line)
         ends = re.search(KEY.get(found["protocol"], r"(?!)"), found["rest"]) if found else None
         if found and ends:
-            out.add((found["src"], found["dst"], found["protocol"].lower(), int(ends[1]), int(ends[2] or 0)))
+            # Addresses in their shortest form, whatever the log's.
+            source, target = (str(ipaddress.ip_address(found[end])) for end in ("src", "dst"))
+            protocol = found["protocol"].lower().removesuffix("v6")
+            out.add((source, target, protocol, int(ends[1]), int(ends[2] or 0)))
     return out
 
 

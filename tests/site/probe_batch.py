@@ -1,8 +1,8 @@
 """Many attempts of one host at once, each as a client would make it, and what came of each: facts, no judgement.
 
 Sent to a host and run there (`python3 -c`), so only the standard library is imported and nothing newer than Python 3.11 used.
-Standard input is one JSON document, {"pause": seconds, "patience": seconds, "hearing": seconds, "probes": [...]}, standard output a
-list with an entry for each probe:
+Standard input is one JSON document, {"patience": seconds, "hearing": seconds, "probes": [...]}, each probe with the second `at` which
+it begins; standard output is a list with an entry for each probe:
 
     state  silence, reset, unreachable (nothing opened); open, closed (it did, and how it stood at the end)
     words  what was heard; "dns CODE" of a name server's reply, "echo" of an echo reply
@@ -24,6 +24,11 @@ from typing import Any
 
 # An answer of the target itself that there is nothing; everything else that the kernel reports came from the way.
 CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
+
+
+def family(address: str) -> socket.AddressFamily:
+    """The address family of an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def failed(error: OSError) -> str:
@@ -78,9 +83,9 @@ async def converse(sock: socket.socket, probe: dict[str, Any], hearing: float) -
 async def tcp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """Open a connection, and hear what there is to be heard."""
     loop = asyncio.get_running_loop()
-    with socket.socket() as sock:
+    with socket.socket(family(probe["address"])) as sock:
         sock.setblocking(False)
-        sock.bind(("0.0.0.0", 0))
+        sock.bind(("", 0))
         try:
             await asyncio.wait_for(loop.sock_connect(sock, (probe["address"], probe["port"])), spec["patience"])
             state = "open"
@@ -97,7 +102,7 @@ async def tcp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
 async def udp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """Send one datagram, and wait for one. A question is asked twice: this protocol may lose either."""
     loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    with socket.socket(family(probe["address"]), socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         sock.connect((probe["address"], probe["port"]))
         out = {"state": "silence", "words": "", "from": sock.getsockname()[0], "mark": sock.getsockname()[1]}
@@ -118,22 +123,27 @@ async def icmp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     """Ask for an echo, twice. The id tells the reply from those to others."""
     loop = asyncio.get_running_loop()
     mark = 1 + int.from_bytes(os.urandom(2), "big") % 65535
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+    six = family(probe["address"]) is socket.AF_INET6
+    asks, answers = (128, 129) if six else (8, 0)
+    with socket.socket(
+        family(probe["address"]), socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+    ) as sock:
         sock.setblocking(False)
         # A connected raw socket hears this one host alone.
         sock.connect((probe["address"], 0))
         out = {"state": "silence", "words": "", "from": sock.getsockname()[0], "mark": mark}
         for number in (1, 2):
-            head = struct.pack(">BBHHH", 8, 0, 0, mark, number)
+            head = struct.pack(">BBHHH", asks, 0, 0, mark, number)
             total = sum(struct.unpack(">4H", head))
             total = (total & 0xFFFF) + (total >> 16)
+            # In IPv6 the kernel puts the sum right, and hands over what comes after the header.
             try:
                 sock.send(head[:2] + struct.pack(">H", ~total & 0xFFFF) + head[4:])
                 end = loop.time() + spec["patience"]
                 while True:
                     heard = await asyncio.wait_for(loop.sock_recv(sock, 512), end - loop.time())
-                    kind, _code, _sum, name = struct.unpack(">BBHH", heard[(heard[0] & 15) * 4 :][:6])
-                    if kind == 0 and name == mark:
+                    kind, _code, _sum, name = struct.unpack(">BBHH", heard[0 if six else (heard[0] & 15) * 4 :][:6])
+                    if kind == answers and name == mark:
                         return {**out, "state": "open", "words": "echo"}
             except TimeoutError:
                 continue
@@ -143,14 +153,15 @@ async def icmp(probe: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
 
 
 async def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """All probes, begun one after the other and waited for together."""
+    """All probes, each begun at its time and all waited for together."""
     how = {"tcp": tcp, "udp": udp, "icmp": icmp}
     begin = time.monotonic()
-    tasks = []
-    for number, probe in enumerate(spec["probes"]):
-        await asyncio.sleep(begin + number * spec["pause"] - time.monotonic())
-        tasks.append(asyncio.create_task(how[probe["protocol"]](probe, spec)))
-    return await asyncio.gather(*tasks)
+
+    async def in_time(probe: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(begin + probe["at"] - time.monotonic())
+        return await how[probe["protocol"]](probe, spec)
+
+    return await asyncio.gather(*(in_time(probe) for probe in spec["probes"]))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,7 @@ def test_a_signed_message_that_was_changed_is_refused() -> None:
 def test_what_a_doubtful_domain_did_not_sign_is_marked() -> None:
     word = lab.token()
     assert verdict(letter(word, {"From": f"<x@{DOUBTFUL}>"})).startswith("250 ")
-    text = mailflow.fetched(READER, word)
+    text = mailflow.filed(READER, mailflow.spam_folder(), word)
     assert text is not None and header(text, "X-Spam") == ["Yes"]
 
 

@@ -103,7 +103,7 @@ READ = {
 def test_a_program_reads_what_has_arrived(program: str, clients: lab.Machine) -> None:
     word = lab.token()
     mailflow.from_the_world([mailflow.ours(USER)], word)
-    box = lab.Machine(lab.STORE).sh(f"doveadm user -f home {USER}").strip()
+    box = mailflow.mailbox(USER)
     lab.until(lambda: lab.Machine(lab.STORE).sh(f"grep -rl {word} {box}/new {box}/cur || true"), "the message in the mailbox")
     done = clients.run("sh", "-euc", READ[program], check=False)
     assert word in done.stdout, done.stdout + done.stderr

@@ -13,6 +13,8 @@ from tests.site import away, lab
 
 SMTP, DNS, SSH, SYSLOG, POP = (lab.port(name) for name in ("smtp", "dns", "ssh", "syslog", "pop3"))
 UNUSED = 4444  # a port that no service has
+FAMILIES = (4, 6)
+OWN = {4: lab.address, 6: lab.address6}
 
 # Who tries, whom, at which port; None for a stranger's own side is the foreign host.
 ALLOWED = [
@@ -114,28 +116,35 @@ def test_what_is_not_listed_is_dropped_and_each_attempt_is_in_the_collectors_log
 
 @pytest.mark.requirement("NET-7", side="positive")
 @pytest.mark.parametrize(
-    ("start", "target", "ends"),
+    ("start", "target", "ends", "family"),
     [
-        (lab.STRANGER, lab.GATEWAY, f"ip daddr {lab.public(lab.GATEWAY)}"),
-        (lab.GATEWAY, lab.STRANGER, f"ip saddr {lab.public(lab.GATEWAY)}"),
+        (lab.STRANGER, lab.GATEWAY, f"ip daddr {lab.public(lab.GATEWAY)}", 4),
+        (lab.GATEWAY, lab.STRANGER, f"ip saddr {lab.public(lab.GATEWAY)}", 4),
+        (lab.STRANGER, lab.GATEWAY, f"ip6 daddr {lab.address6(lab.GATEWAY)}", 6),
+        (lab.GATEWAY, lab.STRANGER, f"ip6 saddr {lab.address6(lab.GATEWAY)}", 6),
     ],
 )
-def test_what_is_listed_passes_the_router_by_a_rule_of_its_own(start: str, target: str, ends: str, router: lab.Machine) -> None:
+def test_what_is_listed_passes_the_router_by_a_rule_of_its_own(
+    start: str, target: str, ends: str, family: int, router: lab.Machine
+) -> None:
     def passed() -> int:
         rule = rf"{re.escape(ends)} tcp dport {SMTP} counter packets (\d+)"
         return sum(int(packets) for packets in re.findall(rule, router.sh("nft list table inet firewall")))
 
     before = passed()
-    (found,) = lab.Machine(start).call(away.probe, targets=[[lab.reach(target, start), SMTP]])
+    (found,) = lab.Machine(start).call(away.probe, targets=[[lab.to_reach(target, start, family), SMTP]])
     assert found["result"] == "open" and passed() > before
 
 
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
-def test_what_gets_past_the_router_is_still_refused_by_the_firewall(collector: lab.Machine, router: lab.Machine) -> None:
-    own, first = lab.address(lab.ROUTER, "outside"), lab.source_port()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_gets_past_the_router_is_still_refused_by_the_firewall(
+    family: int, collector: lab.Machine, router: lab.Machine
+) -> None:
+    own, first = OWN[family](lab.ROUTER, "outside"), lab.source_port()
     for number, (target, port) in enumerate(IN_FRONT):
-        ends = {"target": lab.reach(target, lab.ROUTER), "target_port": port}
+        ends = {"target": lab.to_reach(target, lab.ROUTER, family), "target_port": port}
         router.call(away.knock, source=own, source_port=first + number, **past(lab.ROUTER), **ends)
     patterns = [f"SRC={own} .*SPT={first + number} DPT={port} " for number, (_target, port) in enumerate(IN_FRONT)]
     lab.until(lambda: all(re.search(one, denials(collector, lab.FIREWALL)) for one in patterns), f"lines with {patterns}")
@@ -215,40 +224,43 @@ def test_an_idle_connection_of_an_inside_host_is_forgotten_after_the_policys_tim
 
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("start", [lab.STRANGER, lab.ROUTER])
 def test_a_forged_inside_source_does_not_reach_the_gateway_where_the_same_packet_under_its_own_does(
-    start: str, gateway: lab.Machine
+    start: str, family: int, gateway: lab.Machine
 ) -> None:
     """Sent in this order over one path: when the honest packet is there, a forged one would have been there before it."""
-    liar = lab.Machine(start)
-    ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
+    liar, address = lab.Machine(start), OWN[family]
+    ends = {"target": lab.to_reach(lab.GATEWAY, start, family), "target_port": SMTP}
     port = lab.source_port()
-    with gateway.talk(away.knocks_session, port=SMTP) as witness:
+    with gateway.talk(away.knocks_session, port=SMTP, family=family) as witness:
         assert witness.read() == "ready"
-        for source in (lab.address(lab.DESK), lab.address(lab.STORE), lab.address(lab.NAMESERVER)):
+        # Some that no flow would let by, and one that flows let to this port from everywhere.
+        for source in (address(lab.DESK), address(lab.STORE), address(lab.NAMESERVER), address(lab.FIREWALL, "outside")):
             liar.call(away.knock, source=source, source_port=port, **past(start), **ends)
-        own = lab.address(start, "world" if start == lab.STRANGER else lab.zone(start))
+        own = address(start, "world" if start == lab.STRANGER else lab.zone(start))
         liar.call(away.knock, source=own, source_port=port + 1, **past(start), **ends)
         assert witness.read() == [own, port + 1]
 
 
 @pytest.mark.requirement("NET-1", side="negative")
 @pytest.mark.requirement("NET-7", side="negative")
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("start", "judge"), [(lab.STRANGER, lab.ROUTER), (lab.ROUTER, lab.FIREWALL)])
-def test_a_forged_source_is_in_the_collectors_log(start: str, judge: str, collector: lab.Machine) -> None:
-    source_port = lab.source_port()
-    ends = {"target": lab.public(lab.GATEWAY), "target_port": SMTP}
-    lab.Machine(start).call(away.knock, source=lab.address(lab.DESK), source_port=source_port, **past(start), **ends)
-    pattern = f"SRC={lab.address(lab.DESK)} .*SPT={source_port} "
+def test_a_forged_source_is_in_the_collectors_log(start: str, judge: str, family: int, collector: lab.Machine) -> None:
+    source_port, source = lab.source_port(), OWN[family](lab.DESK)
+    ends = {"target": lab.to_reach(lab.GATEWAY, start, family), "target_port": SMTP}
+    lab.Machine(start).call(away.knock, source=source, source_port=source_port, **past(start), **ends)
+    pattern = f"SRC={source} .*SPT={source_port} "
     lab.until(lambda: re.search(pattern, denials(collector, judge)), f"a line of {judge} with {pattern}")
 
 
 @pytest.mark.requirement("NET-1", side="positive")
-@pytest.mark.parametrize("action", ["reload", "restart"])
+@pytest.mark.parametrize(("action", "address"), zip(("reload", "restart"), lab.known(lab.GATEWAY), strict=True))
 def test_an_open_connection_survives_when_the_rules_are_loaded_anew(
-    action: str, firewall: lab.Machine, stranger: lab.Machine
+    action: str, address: str, firewall: lab.Machine, stranger: lab.Machine
 ) -> None:
-    with stranger.talk(away.smtp_session, address=lab.public(lab.GATEWAY), port=SMTP) as session:
+    with stranger.talk(away.smtp_session, address=address, port=SMTP) as session:
         assert session.read().startswith("220 ")
         firewall.run("systemctl", action, "nftables")
         assert session.ask("NOOP").startswith("250 ")
@@ -267,5 +279,6 @@ def unit_stopped(firewall: lab.Machine) -> Iterator[None]:
 @pytest.mark.usefixtures("unit_stopped")
 def test_stopping_the_unit_does_not_open_the_site(stranger: lab.Machine) -> None:
     targets = [[lab.public(lab.GATEWAY), SMTP], [lab.public(lab.GATEWAY), SSH], [lab.address(lab.STORE), SMTP]]
+    targets += [[lab.address6(lab.GATEWAY), SMTP], [lab.address6(lab.GATEWAY), SSH], [lab.address6(lab.STORE), SMTP]]
     found = [entry["result"] for entry in stranger.call(away.probe, targets=targets)]
-    assert found == ["open", "silent", "silent"]
+    assert found == ["open", "silent", "silent"] * 2

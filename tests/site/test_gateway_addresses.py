@@ -33,14 +33,15 @@ def test_the_network_outside_is_not_taken_for_the_gateways_own(gateway: lab.Mach
 
 
 @pytest.mark.requirement("GW-7", side="positive")
-def test_sendmail_knows_both_addresses_for_its_own(gateway: lab.Machine) -> None:
+def test_sendmail_knows_all_its_addresses_for_its_own(gateway: lab.Machine) -> None:
     known = gateway.run("sendmail", "-bt", text="$=w\n").stdout
     assert {f"[{lab.public(lab.GATEWAY)}]", f"[{lab.address(lab.GATEWAY)}]"} <= set(known.split())
+    assert lab.address6(lab.GATEWAY) in lab.addresses6(known)
 
 
 @pytest.mark.requirement("GW-7", side="negative")
 def test_an_address_in_brackets_is_no_way_to_a_recipient_that_does_not_exist(stranger: lab.Machine) -> None:
-    for address in (lab.public(lab.GATEWAY), lab.address(lab.GATEWAY)):
+    for address in (lab.public(lab.GATEWAY), lab.address(lab.GATEWAY), f"IPv6:{lab.address6(lab.GATEWAY)}"):
         commands = [
             "EHLO probe.example",
             f"MAIL FROM:<probe@{lab.foreign_domain()}>",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from ansible_collections.widgets.mail.plugins.filter import policy
 
-from tests.site import away, lab
+from tests.site import away, lab, matrix
 
 # What a program lends that an inventory may let keep its bit. None of them lends root.
 LENT = {
@@ -28,9 +29,20 @@ UNNEEDED = (
 LOOPBACK = {
     lab.STORE: {("tcp", 143)},  # whom sendmail asks about passwords
     lab.NAMESERVER: {("tcp", 953), ("tcp", lab.port("dns")), ("udp", lab.port("dns"))},  # rndc, and its own resolver
+    # Whom sendmail asks about signatures, on the release whose sendmail can (tests/site/test_dane.py).
+    lab.GATEWAY: set() if os.environ.get("LAB_RELEASE", "12") == "12" else {("tcp", lab.port("dns")), ("udp", lab.port("dns"))},
 }
 # The container engine's own resolver: in every container, in a network namespace that the engine shares with it.
 ENGINE = "127.0.0.11"
+
+
+# Families of addresses that the site speaks.
+FAMILIES = {4, 6} if lab.variables().get("site_ipv6") else {4}
+
+
+def families(address: str) -> set[int]:
+    """Those of a listener; ss has a * for a socket that takes both."""
+    return {4, 6} if address == "*" else {6 if ":" in address else 4}
 
 
 def listeners(machine: lab.Machine) -> set[tuple[str, str, int]]:
@@ -152,10 +164,17 @@ def test_a_host_listens_where_a_flow_leads_and_for_its_administrator_and_nowhere
     for name, service in services.items():
         if policy.policy_sources(lab.site(), each.name, name):
             wanted |= {(protocol, port) for protocol in ("tcp", "udp") for port in service.get(protocol, [])}
+    wanted -= matrix.SELDOM
     found = listeners(each)
     loopback = {entry for entry in found if entry[1] in {"127.0.0.1", "::1"}}
-    assert {(protocol, port) for protocol, _address, port in found - loopback} == wanted
+    # In every family that the site speaks, and in no other: a wildcard of that would wait for the day on which somebody gives a link an
+    # address. What a host has for itself need not be there twice.
+    assert {
+        family: {(protocol, port) for protocol, address, port in found - loopback if family in families(address)}
+        for family in (4, 6)
+    } == {family: wanted if family in FAMILIES else set() for family in (4, 6)}
     assert {(protocol, port) for protocol, _address, port in loopback} == LOOPBACK.get(each.name, set())
+    assert set().union(*(families(address) for _protocol, address, _port in found)) == FAMILIES
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
@@ -189,15 +208,17 @@ def test_packages_and_programs_that_no_host_needs_are_gone(each: lab.Machine) ->
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
-def test_a_host_of_a_site_without_ipv6_has_no_ipv6_address(each: lab.Machine) -> None:
-    assert not lab.variables().get("site_ipv6", False)
-    assert each.sh("cat /proc/net/if_inet6 2>/dev/null || true") == ""
-
-
-@pytest.mark.requirement("OPS-5", side="negative")
-def test_a_host_of_a_site_without_ipv6_listens_on_ipv4_alone(each: lab.Machine) -> None:
-    """A wildcard of the other family waits for the day on which somebody gives a link an address."""
-    assert {entry for entry in listeners(each) if ":" in entry[1]} == set()
+def test_a_host_has_the_ipv6_addresses_of_the_inventory_and_none_of_its_own_making(each: lab.Machine) -> None:
+    """No more by which it could be reached or go out: the policy is about these (no RFC 4862 5.5, no RFC 8981)."""
+    lines = [line.split() for line in each.sh("ip -6 -o address show").splitlines()]
+    found = {line[3] for line in lines if line[1] != "lo" and not line[3].startswith("fe80:")}
+    assert found == {f"{foot['address6']}/64" for foot in lab.site()["hosts"][each.name]["interfaces"].values()}
+    assert [line for line in lines if {"temporary", "dynamic", "mngtmpaddr", "tentative"} & set(line)] == []
+    # One of each link for its neighbours, and its own way out; the border router knows the networks that it stands between.
+    links = {line[1] for line in lines if not line[1].startswith(("lo", "wg"))}
+    assert len(links) == len(found)
+    routes = each.sh("ip -6 route show default").splitlines()
+    assert len(routes) == (each.name != lab.ROUTER) and "proto ra" not in "".join(routes), routes
 
 
 @pytest.mark.requirement("OPS-5", side="positive")
@@ -239,7 +260,9 @@ def test_what_is_said_before_a_login_names_no_system(each: lab.Machine) -> None:
     "name", sorted({*lab.group("site")} - {*lab.group("routers"), *lab.group("firewalls"), *lab.group("concentrators")})
 )
 def test_a_host_that_is_no_router_forwards_nothing(name: str) -> None:
-    assert lab.Machine(name).sh("cat /proc/sys/net/ipv4/ip_forward").strip() == "0"
+    assert lab.Machine(name).sh("cd /proc/sys/net && cat ipv4/ip_forward ipv6/conf/*/forwarding").split() == ["0"] * (
+        1 + len(lab.Machine(name).sh("ls /proc/sys/net/ipv6/conf").split())
+    )
 
 
 @pytest.mark.requirement("OPS-5", side="negative")
@@ -247,6 +270,11 @@ def test_no_neighbour_chooses_a_hosts_routes_and_no_sender_the_way_of_a_packet(e
     settings = ("accept_redirects", "secure_redirects", "send_redirects", "accept_source_route")
     found = each.sh(f"cd /proc/sys/net/ipv4/conf && grep -H . {' '.join(f'*/{name}' for name in settings)}").splitlines()
     assert len(found) >= 4 * len(settings), "all, default, the loopback and a link"
+    settings6 = ("accept_redirects", "accept_source_route", "accept_ra", "autoconf", "use_tempaddr")
+    found += each.sh(f"cd /proc/sys/net/ipv6/conf && grep -H . {' '.join(f'*/{name}' for name in settings6)}").splitlines()
+    assert len(found) >= 4 * (len(settings) + len(settings6)), "the same of IPv6"
+    # A tunnel has no address of which another could be made: the kernel says -1.
+    found = [line for line in found if not line.endswith("/use_tempaddr:-1")]
     assert [line for line in found if not line.endswith(":0")] == []
 
 

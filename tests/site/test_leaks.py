@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 
@@ -30,13 +31,31 @@ def private() -> list[str]:
         for zone, link in lab.site()["hosts"][host]["interfaces"].items()
         if zone in {lab.zone(lab.GATEWAY), lab.zone(lab.STORE)}
     ]
+    # In IPv6 a host that the world knows is known by its own address; the others' mean something everywhere, and all the more are not told.
+    addresses += [
+        str(link["address6"])
+        for host in (*SITE, lab.DESK)
+        if "public" not in lab.site()["hosts"][host]
+        for link in lab.site()["hosts"][host]["interfaces"].values()
+    ]
     assert names and addresses
     return names + addresses
 
 
 def told(text: str, words: list[str]) -> list[str]:
-    """Those of the words that a text has as words: an address is not found in a longer one."""
-    return [word for word in words if re.search(rf"(?i)(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", text)]
+    """Those of the words that a text has as words: an address is not found in a longer one, one of IPv6 however it is written."""
+    six = lab.addresses6(text)
+    return [word for word in words if word in six or re.search(rf"(?i)(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", text)]
+
+
+def test_an_ipv6_address_is_found_however_it_is_written() -> None:
+    store = lab.address6(lab.STORE)
+    full = ipaddress.ip_address(store).exploded
+    # As sendmail writes it, in full, as others do, in capitals.
+    plain = ":".join(part.lstrip("0") or "0" for part in full.split(":"))
+    for text in (f"[IPv6:{plain}]", f"({full})", f"from {store.upper()}; x", f"by [{store}]:25"):
+        assert told(text, private()) == [store], text
+    assert told(f"at 10:20:30, {lab.address6(lab.GATEWAY)}, {store}9", private()) == []
 
 
 def ours(text: str) -> str:

@@ -61,9 +61,9 @@ def log_rate() -> int:
 TLS_FIRST = ("submissions", "imaps", "pop3s")
 
 
-def probe(cell: Cell, word: str) -> dict[str, Any]:
-    """A cell as the prober takes it: what its client says first, where it is the client that begins."""
-    out: dict[str, Any] = {"address": cell.address, "protocol": cell.protocol, "port": cell.port}
+def probe(cell: Cell, word: str, at: float) -> dict[str, Any]:
+    """A cell as the prober takes it: when, and what its client says first, where it is the client that begins."""
+    out: dict[str, Any] = {"at": at, "address": cell.address, "protocol": cell.protocol, "port": cell.port}
     services = lab.site()["services"]
     if cell.port in services["dns"].get(cell.protocol, []):
         out["dns"] = lab.domain()
@@ -74,14 +74,13 @@ def probe(cell: Cell, word: str) -> dict[str, Any]:
     return out
 
 
-def tried(source: str, words: dict[Cell, str]) -> dict[Cell, dict[str, Any]]:
+def tried(source: str, words: dict[Cell, str], times: dict[Cell, float]) -> dict[Cell, dict[str, Any]]:
     """The findings of one host, in one batch."""
     cells = [cell for cell in CELLS if cell.source == source]
     spec = {
-        "pause": matrix.pause(log_rate()),
         "patience": PATIENCE,
         "hearing": HEARING,
-        "probes": [probe(cell, words[cell]) for cell in cells],
+        "probes": [probe(cell, words[cell], times[cell]) for cell in cells],
     }
     done = lab.Machine(source).run("python3", "-c", BATCH, text=json.dumps(spec), timeout=SECONDS)
     return dict(zip(cells, json.loads(done.stdout), strict=True))
@@ -102,8 +101,9 @@ def try_all(collector: lab.Machine) -> Matrix:
     sizes = {host: int(collector.run("stat", "-c", "%s", log).stdout) for host, log in LOGS.items()}
     sources = list(dict.fromkeys(cell.source for cell in CELLS))
     facts: dict[Cell, dict[str, Any]] = {}
+    times = matrix.schedule(lab.site(), CELLS, log_rate())
     with ThreadPoolExecutor(len(sources)) as pool:
-        for part in pool.map(partial(tried, words=words), sources):
+        for part in pool.map(partial(tried, words=words, times=times), sources):
             facts |= part
 
     def logged() -> set[Cell]:
@@ -198,7 +198,7 @@ def at_store(cell: Cell) -> bool:
 
 def pop_or_smtp_from_beyond(cell: Cell) -> bool:
     """The store's own services, tried from beyond its zone."""
-    ports = {lab.port(service) for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps")}
+    ports = {lab.port(service) for service in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps", "sieve")}
     return at_store(cell) and cell.port in ports and lab.zone(cell.source) != lab.zone(lab.STORE)
 
 

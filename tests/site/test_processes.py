@@ -12,15 +12,37 @@ import pytest
 
 from tests.site import away, lab, mailflow
 
-OF_STORES = ["sendmail.service", "sendmail-msp.service", "sendmail-auth.service", "sendmail-senders.service", "dovecot.service"]
+OF_STORES = [
+    "sendmail.service",
+    "sendmail-msp.service",
+    "sendmail-auth.service",
+    "sendmail-senders.service",
+    "sendmail-quota.service",
+    "dovecot.service",
+]
 UNITS = {
-    **{host: ["sendmail.service", "sendmail-msp.service"] for host in lab.group("gateways")},
+    **{host: ["sendmail.service", "sendmail-msp.service", "sendmail-quota.service"] for host in lab.group("gateways")},
     **{host: OF_STORES for host in lab.group("stores")},
     **{host: ["sendmail-msp.service", "named.service"] for host in lab.group("nameservers")},
 }
 # All of them, but for the client queue's runner of a gateway.
-MUST_RUN = {host: set(units) for host, units in UNITS.items()} | {host: {"sendmail.service"} for host in lab.group("gateways")}
-PROGRAMS = ["sendmail", "smrsh", "named", "dovecot", "lmtp", "pop3", "pop3-login", "imap", "imap-login", "saslauthd"]
+MUST_RUN = {host: set(units) for host, units in UNITS.items()} | {
+    host: {"sendmail.service", "sendmail-quota.service"} for host in lab.group("gateways")
+}
+PROGRAMS = [
+    "sendmail",
+    "smrsh",
+    "named",
+    "dovecot",
+    "lmtp",
+    "pop3",
+    "pop3-login",
+    "imap",
+    "imap-login",
+    "managesieve",
+    "managesieve-login",
+    "saslauthd",
+]
 CAP_NET_BIND_SERVICE = 1 << 10
 MESSAGES = 12  # of each kind
 
@@ -65,6 +87,9 @@ def burst() -> None:
     lab.Machine(lab.DESK).call(
         away.imap_search, address=mailflow.STORE, port=lab.port("imaps"), **account, word=lab.token(), deadline=1
     )
+    lab.Machine(lab.DESK).call(
+        away.sieve, address=mailflow.STORE, port=lab.port("sieve"), **account, commands=["LISTSCRIPTS"] * 200
+    )
     text = f"To: {mailflow.ours(reader)}\nSubject: {words[0]}\n\n{words[0]}\n"
     for _ in range(3):
         store.run("/usr/sbin/sendmail", "-t", user=lab.NOBODY, text=text)
@@ -99,10 +124,11 @@ ROOT = {
     "auth": "the worker that asks PAM, which reads /etc/shadow for root alone; what talks to clients is another process, not root",
     "unix_chkpwd": "reads /etc/shadow in the worker's place, where PAM is Debian 13's: the worker starts it and nobody else",
     "anvil": "Dovecot 2.4: ends the sessions of users (doveadm kick), by sockets that are root's; it hears its own siblings alone",
+    "quota-status": "becomes the owner of each mailbox that it is asked about; only the MTA's user reaches it",
     "lmtp": "becomes the owner of each mailbox in turn: mailboxes belong to different users; only the MTA reaches it",
 }
 # Started as root, and nobody any more before they hear a client: these have to be seen in that state as well.
-STEPS_DOWN = {"pop3-login", "pop3", "imap-login", "imap", "tcpwrap"}
+STEPS_DOWN = {"pop3-login", "pop3", "imap-login", "imap", "managesieve-login", "managesieve", "tcpwrap"}
 
 
 def excused(state: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from tests.site import away, lab, mailflow
 PORT = lab.port("vpn", "udp")
 STORE = lab.address(lab.STORE)
 DNS = lab.address(lab.NAMESERVER)
-MAIL = [lab.port(name) for name in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps")]
+MAIL = [lab.port(name) for name in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps", "sieve")]
 # Ports that are tried besides: administration, logs, and some that a scan begins with.
 OTHERS = [lab.port("ssh"), lab.port("dns"), lab.port("syslog"), 23, 80, 143, 443, 3306, 6000]
 UNIT = "wg-quick@wg0"
@@ -181,7 +181,7 @@ except ConnectionRefusedError:
 def counted(concentrator: lab.Machine) -> int:
     """The packets that the rule of the tunnels' port has let in: the first of each exchange."""
     rules = concentrator.sh("nft list chain inet firewall input")
-    (packets,) = re.findall(rf"udp dport {PORT} counter packets (\d+) .*accept", rules)
+    (packets,) = re.findall(rf"ip daddr {OUTSIDE} udp dport {PORT} counter packets (\d+) .*accept", rules)
     return int(packets)
 
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).parents[2]
 KEYS = ("B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE=", "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk=")
 # Certificates as far as the checks of an inventory look at them.
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+ANCHOR = f". IN DS 20326 8 2 {'E06D44B8' * 8}\n"
 BOTH = f"-----BEGIN PRIVATE KEY-----\nTUlH\n-----END PRIVATE KEY-----\n{CERTIFICATE}"
+
+
+@cache
+def certificate(name: str) -> str:
+    """A key and its certificate, made on the spot, the same whenever it is asked for by that name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    made = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    lasting = made.not_valid_before(start).not_valid_after(start + datetime.timedelta(days=3650))
+    signed = lasting.sign(key, hashes.SHA256())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (private + signed.public_bytes(Encoding.PEM)).decode("ascii")
 
 
 @cache
@@ -32,9 +53,10 @@ def site_of(inventory: str) -> dict[str, Any]:
 
 def made_by_the_lab(place: Path) -> None:
     """Stand-ins, below a copy of the tree, for the keys and certificates that the lab makes before its hosts."""
-    certificates = {"authority": CERTIFICATE, "smtp1.both": BOTH, "mail.both": BOTH}
+    certificates = {"authority": CERTIFICATE, "smtp1.both": certificate("smtp1"), "mail.both": BOTH, "mta-sts.both": BOTH}
     for name, text in [
         *((f"certificates/{name}.pem", text) for name, text in certificates.items()),
+        ("keys/root.ds", ANCHOR),
         *((f"keys/{name}.pub", key) for name, key in zip(("roamer", "branch"), KEYS, strict=True)),
     ]:
         path = place / ".lab" / name
@@ -50,3 +72,14 @@ def lab_variables() -> dict[str, Any]:
 def lab_site() -> dict[str, Any]:
     """The lab's site dict."""
     return site_of("lab")
+
+
+def lab_site4() -> dict[str, Any]:
+    """The same of a site that has no IPv6."""
+    site = copy.deepcopy(lab_site())
+    for zone in site["zones"].values():
+        zone.pop("network6", None)
+    for host in site["hosts"].values():
+        for link in host["interfaces"].values():
+            link.pop("address6", None)
+    return site

@@ -189,7 +189,7 @@ def test_each_user_has_one_mailbox(site: dict[str, Any], users: list[dict[str, A
     assert homes == {"anna": "store1", "ben": "store2", "chloe": "store2", "dan": "store2"}
     on_second = sendmail.mail_users(users, site["domains"], "store2")
     assert [user["name"] for user in on_second] == ["ben", "chloe", "dan"]
-    assert all(set(user) == {"name", "password"} for user in on_second)
+    assert all(set(user) == {"name", "password", "email"} for user in on_second)
 
 
 def test_a_gateway_sends_each_recipient_to_the_mailbox(site: dict[str, Any], users: list[dict[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 import sys
 import threading
@@ -57,6 +59,22 @@ def test_a_program_that_is_not_there_or_was_killed_has_the_engine_s_code(host: a
     assert run(host, "/no/such/program").returncode == 127
     assert run(host, "sh", "-c", "kill -9 $$").returncode == 137
     assert run(host, "printf", r"\377").stdout == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may start what is somebody else's")
+def test_a_program_of_somebody_else_has_his_groups_and_nothing_of_root_s(host: agents.Agents) -> None:
+    person = pwd.getpwnam("nobody")
+    request = {
+        "argv": ["sh", "-c", "id -u; id -g; id -G; grep ^Cap[PE] /proc/self/status; echo $HOME"],
+        "text": "",
+        "user": "nobody",
+    }
+    said = host.ask("here", PROGRAM, request, 20).stdout.split("\n")
+    groups = " ".join(str(number) for number in os.getgrouplist("nobody", person.pw_gid))
+    assert said[:3] == [str(person.pw_uid), str(person.pw_gid), groups]
+    assert [int(line.split()[1], 16) for line in said[3:5]] == [0, 0] and said[5] == person.pw_dir
+    assert host.ask("here", PROGRAM, {**request, "user": "no-such-user"}, 20).returncode == 127
+    assert len(started) == 1
 
 
 def test_what_a_program_leaves_running_is_not_waited_for(host: agents.Agents) -> None:

@@ -61,3 +61,25 @@ def test_what_makes_no_sense_is_named(place: int, value: Any, words: list[str]) 
 
 def test_fetched_signatures_need_none_of_ones_own() -> None:
     assert content_filter.content_filter_errors([], ["exe"], 15, 6, True) == []
+
+
+def test_the_defaults_of_the_greylist_are_sound() -> None:
+    keys = ("greylist_score", "mark_score", "greylist_known_networks", "greylist_known_domains", "authentication")
+    assert content_filter.content_filter_greylist_errors(*(DEFAULTS[f"content_filter_{key}"] for key in keys)) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (0, 6, ["content_filter_greylist_score is 6", "content_filter_mark_score 6", "below"]),
+        (0, 0, ["above 0"]),
+        (2, ["192.0.2.0/24", "::/0"], ["'::/0'", "whole world"]),
+        (4, False, ["'example.org'", "content_filter_authentication is false"]),
+    ],
+)
+def test_what_makes_no_sense_of_a_greylist_is_named(place: int, value: Any, words: list[str]) -> None:
+    arguments: list[Any] = [4, 6, ["192.0.2.1"], ["example.org"], True]
+    assert content_filter.content_filter_greylist_errors(*arguments) == []
+    arguments[place] = value
+    (error,) = content_filter.content_filter_greylist_errors(*arguments)
+    assert [word for word in words if word not in error] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -10,12 +9,13 @@ import yaml
 from ansible_collections.widgets.mail.plugins.filter import dns
 from ansible_collections.widgets.mail.plugins.modules import dns_files
 
-from tests.unit.inventory import ROOT, lab_site
+from tests.unit.inventory import ROOT, lab_site4
 
 
 @pytest.fixture
 def site() -> dict[str, Any]:
-    return copy.deepcopy(lab_site())
+    """The lab as it would be with IPv4 alone; tests/unit/test_lab_ipv6.py has the other family."""
+    return lab_site4()
 
 
 def zones(site: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
@@ -186,6 +186,47 @@ def test_bad_zones_are_named() -> None:
 def test_long_text_is_cut_and_quoted() -> None:
     record = {"name": "k", "type": "TXT", "value": 'p="' + "x" * 300}
     assert '"p=\\"' + "x" * 252 + '" "' + "x" * 48 + '"' in dns.dns_zone_text({**GOOD, "records": [record]})
+
+
+# -- signed zones ----------------------------------------------------------------------------------------------------
+
+
+def test_zones_that_the_world_sees_are_signed_in_both_views_and_no_others(site: dict[str, Any]) -> None:
+    signed = dns.dns_signed_views(zones(site, dnssec=True))
+    assert signed == {name: ["internal", "external"] for name in ("widgets.example", "100.51.198.in-addr.arpa")}
+    assert dns.dns_signed(zones(site)) == []
+    assert dns.dns_zone_errors(zones(site, dnssec=True)) == []
+
+
+def test_anchors_are_as_named_reads_them() -> None:
+    digest = "E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"
+    wanted = f'"." static-ds 20326 8 2 "{digest}";'
+    assert dns.dns_anchors([f". IN DS 20326 8 2 {digest}"]) == [wanted]
+    # As others print it: with a TTL, and in parts.
+    assert dns.dns_anchors([f".  86400 IN DS 20326 8 2 {digest[:56]} {digest[56:]}"]) == [wanted]
+
+
+STATE = "Algorithm: 13\nDSState: hidden\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "refused"),
+    [
+        (STATE, True),  # nobody has told: the zone above may have it
+        (f"{STATE}DSPublish: 20261124120000 (Tue)\n", True),
+        (f"{STATE}DSPublish: 20261124120000 (Tue)\nDSRemoved: 20261129120000 (Sun)\n", False),
+        (f"{STATE}DSRemoved: 20261124120000 (Tue)\nDSPublish: 20261129120000 (Sun)\n", True),
+    ],
+)
+def test_a_zone_stays_signed_until_the_zone_above_has_forgotten_its_key(state: str, refused: bool, tmp_path: Any) -> None:
+    work, dest = tmp_path / "work", tmp_path / "etc"
+    for place in (work / "keys", work / "zones/external", dest / "zones/external"):
+        place.mkdir(parents=True)
+    (dest / "zones/external/a.example").write_text("")
+    (work / "zones/external/a.example").symlink_to(dest / "zones/external/a.example")
+    (work / "keys/Ka.example.+013+00001.state").write_text(state)
+    assert dns_files.Work(str(work), ["zones/external/a.example"], "keys", str(dest)).refusal() == ""
+    assert bool(dns_files.Work(str(work), [], "keys", str(dest)).refusal()) == refused
 
 
 ZONE = dns.dns_zone_text({**GOOD, "records": [NS]})

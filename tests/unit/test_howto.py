@@ -47,12 +47,16 @@ def test_there_are_the_pages_that_people_need() -> None:
         "tripwire",
         "key",
         "certificate",
+        "mta_sts",
         "dkim",
+        "dnssec",
+        "dane",
         "selfcheck",
         "path",
         "lockout",
         "account",
         "remove",
+        "ipv6",
     }
     assert {page.path.stem for page in PAGES} == wanted
     index = (ROOT / "docs/howto/README.md").read_text(encoding="utf-8")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import ipaddress
+import json
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from ansible_collections.widgets.mail.plugins.filter import policy
 
 from tests.site import matrix, probe_batch
 from tests.site.matrix import Cell, Expected, Got, Result
-from tests.unit.inventory import ROOT, lab_site
+from tests.unit.inventory import ROOT, lab_site, lab_site4
 from tools import matrix_picture
 
 INVENTORY = ROOT / "inventories/lab"
@@ -23,8 +26,13 @@ def site() -> dict[str, Any]:
     return copy.deepcopy(lab_site())
 
 
+@cache
+def _cells(site: str) -> list[Cell]:
+    return matrix.expected(json.loads(site), matrix_picture.props_of(INVENTORY))
+
+
 def cells(site: dict[str, Any]) -> list[Cell]:
-    return matrix.expected(site, matrix_picture.props_of(INVENTORY))
+    return _cells(json.dumps(site))
 
 
 def cell(site: dict[str, Any], source: str, target: str, protocol: str, port: int, address: str | None = None) -> Cell:
@@ -44,7 +52,9 @@ def test_every_ordered_pair_is_there_with_every_port(site: dict[str, Any]) -> No
     hosts = {name for name, host in site["hosts"].items() if "beyond" not in host}
     pairs = {(source, target) for source in hosts for target in hosts if source != target}
     assert {(source, target) for source, target, _address in found} == pairs
-    wanted = {("tcp", port) for port in (22, 23, 25, 53, 79, 110, 143, 465, 514, 587, 993, 995, 3306, 6000)}
+    wanted = {
+        ("tcp", port) for port in (22, 23, 25, 53, 79, 80, 110, 143, 443, 465, 514, 587, 993, 995, 3306, 4190, 4191, 6000)
+    }
     wanted |= {("udp", 53), ("udp", 514), ("udp", 51820), ("icmp", 0)}
     assert set(matrix.ports(site)) == wanted
     assert set(found.values()) == {len(wanted)}
@@ -98,13 +108,41 @@ def test_what_is_expected_of_a_pair(
 
 
 def test_from_outside_a_host_is_known_by_its_public_address_and_must_not_be_reachable_by_its_own(site: dict[str, Any]) -> None:
-    assert matrix.addresses(site, "internet", "smtp1") == [("198.51.100.4", False), ("10.1.1.11", True)]
-    assert matrix.addresses(site, "router", "fw") == [("198.51.100.2", False), ("10.1.1.1", True), ("10.1.0.1", True)]
-    assert matrix.addresses(site, "internet", "mail") == [("10.1.0.25", False)]
-    assert matrix.addresses(site, "mgmt", "smtp1") == [("10.1.1.11", False)]
-    assert matrix.addresses(site, "dns1", "fw") == [("10.1.1.1", False)]
+    own = {
+        name: {zone: link["address6"] for zone, link in site["hosts"][name]["interfaces"].items()}
+        for name in ("smtp1", "fw", "mail")
+    }
+    smtp1, mail = own["smtp1"]["dmz"], own["mail"]["inside"]
+    assert matrix.addresses(site, "internet", "smtp1") == [("198.51.100.4", False), ("10.1.1.11", True), (smtp1, False)]
+    assert matrix.addresses(site, "router", "fw") == [
+        *(("198.51.100.2", False), ("10.1.1.1", True), ("10.1.0.1", True)),
+        *((own["fw"]["outside"], False), (own["fw"]["dmz"], True), (own["fw"]["inside"], True)),
+    ]
+    assert matrix.addresses(site, "internet", "mail") == [("10.1.0.25", False), (mail, False)]
+    assert matrix.addresses(site, "mgmt", "smtp1") == [("10.1.1.11", False), (smtp1, False)]
+    assert matrix.addresses(site, "dns1", "fw") == [("10.1.1.1", False), (own["fw"]["dmz"], False)]
     assert cell(site, "internet", "smtp1", "tcp", 25, "10.1.1.11").expected is Expected.DROPPED
+    assert cell(site, "internet", "smtp1", "tcp", 25, smtp1).expected is Expected.ANSWERS
     assert all(c.expected is Expected.DROPPED for c in cells(site) if c.private)
+
+
+def test_both_families_are_expected_to_do_the_same(site: dict[str, Any]) -> None:
+    """Every cell of IPv4 has its twin, but for the private addresses of hosts that have public ones: nobody has two in IPv6."""
+    four, six = (
+        Counter((c.source, c.target, c.service, c.expected, c.flow) for c in cells(site) if (":" in c.address) is which)
+        for which in (False, True)
+    )
+    twice = four - six
+    assert not six - four
+    assert {target for _source, target, _service, _expected, _flow in twice} == {"smtp1", "dns1"}
+    assert {expected for _source, _target, _service, expected, _flow in twice} == {Expected.DROPPED}
+
+
+def test_a_host_without_ipv6_is_tried_over_ipv4_alone(site: dict[str, Any]) -> None:
+    del site["hosts"]["mail"]["interfaces"]["inside"]["address6"]
+    assert matrix.addresses(site, "internet", "mail") == [("10.1.0.25", False)]
+    assert matrix.addresses(site, "mail", "smtp1") == [("10.1.1.11", False)]
+    assert cells(lab_site4()) == [c for c in cells(lab_site()) if ":" not in c.address]
 
 
 def test_the_log_has_the_address_after_translation(site: dict[str, Any]) -> None:
@@ -127,7 +165,8 @@ def permitted(site: dict[str, Any], c: Cell) -> bool:
 
 
 def _permitted(site: dict[str, Any], c: Cell, gate: str) -> bool:
-    start = policy.host_address(site, c.source, policy.host_zone(site, c.target))
+    address = policy.host_address6 if ":" in c.address else policy.host_address
+    start = str(address(site, c.source, policy.host_zone(site, c.target)))
     feet = set(site["hosts"][gate]["interfaces"])
     zones = [policy.host_zone(site, host) for host in (c.source, c.target)]
     # A concentrator reaches zones that it has no foot in by its own.
@@ -137,6 +176,7 @@ def _permitted(site: dict[str, Any], c: Cell, gate: str) -> bool:
     oif = None if chain == "input" else zones[1]
 
     def inside(address: str, network: str | None) -> bool:
+        # An address is in no network of the other family.
         return network is None or ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
     return any(
@@ -162,17 +202,36 @@ def test_a_flow_that_is_taken_away_closes_its_cells_and_no_others(site: dict[str
     site["flows"] = [flow for flow in site["flows"] if flow["id"] != "smtp-to-store"]
     after = {(c.source, c.target, c.address, c.service): c.expected for c in cells(site)}
     changed = {key: after[key] for key in before if before[key] != after[key]}
-    assert changed == {("smtp1", "mail", "10.1.0.25", "tcp 25"): Expected.DROPPED}
+    own = site["hosts"]["mail"]["interfaces"]["inside"]
+    assert changed == {("smtp1", "mail", own[key], "tcp 25"): Expected.DROPPED for key in ("address", "address6")}
 
 
 def test_the_pace_keeps_below_the_firewalls_limit_of_lines(site: dict[str, Any]) -> None:
-    """An attempt without an answer makes up to two lines within the patience of the prober, and a burst of four seconds' worth
-    is free."""
+    """An attempt without an answer makes up to two lines within the patience of the prober. What counts as one source are the hosts of
+    a /64 together: in no second may they make more lines than that source is allowed."""
     rate = 50
-    attempts = max(Counter(c.source for c in cells(site) if c.logged).values())
-    lines, seconds = 2 * attempts, attempts * matrix.pause(rate)
-    assert lines <= rate * seconds + 4 * rate
-    assert seconds < 20
+    times = matrix.schedule(site, cells(site), rate)
+    assert set(times) == set(cells(site))
+    lines: Counter[tuple[Any, ...]] = Counter()
+    for c, at in times.items():
+        if c.logged:
+            lines.update((*matrix.counted_as(site, c), int(at + later)) for later in (0, 1))
+    assert max(lines.values()) <= rate
+    assert max(times.values()) < 20
+
+
+def test_hosts_of_one_network_count_as_one_source_in_ipv6_alone(site: dict[str, Any]) -> None:
+    def source(start: str, target: str, address: str | None = None) -> tuple[str, str]:
+        return matrix.counted_as(site, cell(site, start, target, "tcp", 23, address))
+
+    outside = {"smtp1": "2001:db8:a1:50::11", "fw": "2001:db8:a1::2"}
+    assert source("mail", "smtp1") == ("fw", "10.1.0.25")
+    assert (
+        source("mail", "smtp1", outside["smtp1"]) == source("mgmt", "smtp1", outside["smtp1"]) == ("fw", "2001:db8:a1:100::/64")
+    )
+    assert source("internet", "fw", outside["fw"]) == ("router", "2001:2:0:c612::/64")
+    assert source("mail", "vpn")[0] == source("vpn", "mail")[0] == "vpn"
+    assert source("dns1", "vpn")[0] == "fw"
 
 
 # -- what came of it -------------------------------------------------------------------------------------------------
@@ -247,6 +306,11 @@ TOS=00 PREC=0x00 TTL=62 ID=6107 DF PROTO=TCP SPT=41234 DPT=22 SEQ=1 ACK=0 WINDOW
 TOS=00 PREC=0x00 TTL=63 ID=1 DF PROTO=ICMP TYPE=8 CODE=0 ID=777 SEQ=1 MARK=0
 2026-01-02T03:04:05+00:00 fw fw: Jan  2 03:04:05 fw fw deny  IN=dmz OUT=inside MAC=02 SRC=10.1.1.12 DST=10.1.0.25 LEN=60 \
 TOS=00 PREC=0x00 TTL=63 ID=1 DF PROTO=UDP SPT=5000 DPT=514 LEN=40 MARK=0
+2026-01-02T03:04:05+00:00 fw fw: Jan  2 03:04:05 fw fw deny  IN=dmz OUT=inside MAC=02 SRC=2001:db8:a1:50::11 \
+DST=2001:db8:a1:100::25 LEN=48 TC=0 HOPLIMIT=63 FLOWLBL=1 PROTO=ICMPv6 TYPE=128 CODE=0 ID=778 SEQ=1 MARK=0
+2026-01-02T03:04:05+00:00 fw fw: Jan  2 03:04:05 fw fw deny  IN=dmz OUT=inside MAC=02 \
+SRC=2001:0db8:00a1:0050:0000:0000:0000:0011 DST=2001:0db8:00a1:0100:0000:0000:0000:0025 LEN=80 TC=0 HOPLIMIT=63 FLOWLBL=1 \
+PROTO=TCP SPT=41235 DPT=22 SEQ=1 ACK=0 WINDOW=64240 SYN URGP=0 MARK=0
 2026-01-02T03:04:05+00:00 fw systemd[1]: Finished nftables.service - nftables.
 """
 
@@ -257,6 +321,8 @@ def test_the_firewalls_lines_are_told_apart_by_ends_and_mark(site: dict[str, Any
         ("198.18.0.10", "10.1.1.11", "tcp", 41234, 22),
         ("10.1.1.11", "10.1.0.25", "icmp", 777, 0),
         ("10.1.1.12", "10.1.0.25", "udp", 5000, 514),
+        ("2001:db8:a1:50::11", "2001:db8:a1:100::25", "icmp", 778, 0),
+        ("2001:db8:a1:50::11", "2001:db8:a1:100::25", "tcp", 41235, 22),
     }
     attempt = {"from": "198.18.0.10", "mark": 41234}
     assert matrix.packet(cell(site, "internet", "smtp1", "tcp", 22), attempt) in found
@@ -277,11 +343,23 @@ def test_the_table_marks_what_is_wrong(site: dict[str, Any]) -> None:
     all_cells = cells(site)
     text = matrix.table(all_cells, [cell(site, "internet", "smtp1", "tcp", 25)])
     (row,) = [line for line in text.splitlines() if line.startswith("internet -> smtp1") and "198.51.100.4" in line]
-    assert row.split()[4:] == [*"..!..............."]
+    assert row.split()[4:] == [*"..!..o..+............."]
     assert len(text.splitlines()) == 3 + len(matrix.rows(all_cells))
 
 
 def test_the_picture_crosses_out_what_is_wrong(site: dict[str, Any]) -> None:
     all_cells = cells(site)
-    assert matrix_picture.draw(site, all_cells, all_cells[:3]).count('href="#w"') == 3
     assert 'href="#w"' not in matrix_picture.draw(site, all_cells)
+    # Both families of one port, and IPv4 alone of another one.
+    first = [c for c in all_cells if (c.source, c.target, c.port) == ("internet", "smtp1", 25) and not c.private]
+    assert len(first) == 2
+    drawn = matrix_picture.draw(site, all_cells, [*first, cell(site, "internet", "smtp1", "tcp", 22)])
+    assert (drawn.count('href="#w"'), drawn.count('href="#v"')) == (1, 1)
+
+
+def test_the_picture_halves_a_square_where_the_families_differ(site: dict[str, Any]) -> None:
+    all_cells = cells(site)
+    assert 'href="#h' not in matrix_picture.draw(site, all_cells)
+    odd = cell(site, "internet", "smtp1", "tcp", 25, "2001:db8:a1:50::11")
+    changed = [dataclasses.replace(c, expected=Expected.DROPPED) if c == odd else c for c in all_cells]
+    assert matrix_picture.draw(site, changed).count('href="#h') == 2

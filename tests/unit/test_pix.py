@@ -308,17 +308,30 @@ def test_an_id_cannot_smuggle_a_command_into_a_remark(lab: Tables) -> None:
     assert "cannot be a remark" in " ".join(pix.pix_errors(site, data))
 
 
-def test_a_firewall_without_a_foot_in_every_zone_and_ipv6_are_refused(lab: Tables) -> None:
+def test_of_a_site_with_both_families_the_ipv4_part_is_printed(lab: Tables) -> None:
+    """To the letter what would be printed if it had no IPv6: no line too many, and none of the other family."""
+    site, data = lab
+    assert any(zone.get("network6") for zone in site["zones"].values())
+    assert pix.pix_errors(site, data) == []
+    printed = pix.pix_commands(site, data)
+    for zone in site["zones"].values():
+        zone.pop("network6", None)
+    for host in site["hosts"].values():
+        for link in host["interfaces"].values():
+            link.pop("address6", None)
+    assert pix.pix_commands(site, data) == printed
+    assert "2001:db8" not in str(printed)
+
+
+def test_a_firewall_without_a_foot_in_every_zone_and_a_network_that_is_not_ipv4_are_refused(lab: Tables) -> None:
     site, data = lab
     del site["hosts"]["fw"]["interfaces"]["dmz"]
     site["zones"]["dmz"]["network"] = "fd00::/64"
-    site["zones"]["inside"]["network6"] = "fd01::/64"
     site["zones"]["outside"]["level"] = 10
     errors = " ".join(pix.pix_errors(site, data))
     for word in (
         "no host has an interface in each of dmz, inside, outside",
         "fd00::/64",
-        "fd01::/64",
         "IPv4 only",
         "outermost level",
     ):

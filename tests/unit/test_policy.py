@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import policy
 
-from tests.unit.inventory import lab_site
+from tests.unit.inventory import lab_site4
 
 
 @pytest.fixture
 def site() -> dict[str, Any]:
-    return copy.deepcopy(lab_site())
+    """The lab as it would be with IPv4 alone; tests/unit/test_lab_ipv6.py has the other family."""
+    return lab_site4()
 
 
 def rules(site: dict[str, Any], flow: str) -> list[tuple[Any, ...]]:
@@ -67,6 +67,7 @@ def test_wrappers_name_clients_as_the_host_sees_them(site: dict[str, Any]) -> No
         {"daemon": "sendmail", "clients": ["10.1.1.11", "10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
         {"daemon": "pop3", "clients": ["10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
         {"daemon": "imap", "clients": ["10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
+        {"daemon": "sieve", "clients": ["10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]},
     ]
     assert policy.policy_wrappers(site, "router") == [{"daemon": "sshd", "clients": ["198.51.100.29"]}]
     assert policy.policy_wrappers(site, "mgmt") == [{"daemon": "sshd", "clients": ["10.1.1.11", "10.1.1.12"]}]
@@ -128,7 +129,9 @@ def test_a_concentrator_lets_its_tunnels_to_what_names_them_and_nothing_through_
         ("forward", "submission", "remote", "10.1.2.0/24", "inside", "10.1.0.25"),
         ("forward", "submission", "branch-office", "10.2.0.0/24", "inside", "10.1.0.25"),
         ("forward", "imap", "remote", "10.1.2.0/24", "inside", "10.1.0.25"),
+        ("forward", "sieve", "remote", "10.1.2.0/24", "inside", "10.1.0.25"),
         ("forward", "imap", "branch-office", "10.2.0.0/24", "inside", "10.1.0.25"),
+        ("forward", "sieve", "branch-office", "10.2.0.0/24", "inside", "10.1.0.25"),
         ("forward", "vpn-dns", "remote", "10.1.2.0/24", "inside", "10.1.1.12"),
         ("forward", "vpn-dns", "branch-office", "10.2.0.0/24", "inside", "10.1.1.12"),
     }

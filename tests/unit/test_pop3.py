@@ -12,6 +12,7 @@ from ansible_collections.widgets.mail.plugins.modules.pop3_accounts import Found
 HASH = "$6$rounds=20000$abcdefghijklmnop$" + "x" * 86
 HOME, SHELL = "/var/mail/alice", "/usr/sbin/nologin"
 ALICE = {"name": "alice", "state": "present", "password": HASH}
+USUAL = {"quota_storage": 5, "quota_messages": 0}
 GONE = {"name": "alice", "state": "absent"}
 ASLEEP = {"name": "alice", "state": "suspended"}
 THERE = Found(1000, 1000, HOME, SHELL)
@@ -29,15 +30,26 @@ def test_a_password_becomes_the_same_hash_each_time_and_is_not_handed_on() -> No
         {"name": "alice", "password": "secret", "uid": None},
         {"name": "bob", "password_hash": HASH, "uid": 1010},
     ]
-    first, second = pop3.pop3_accounts(users, "store"), pop3.pop3_accounts(users, "store")
+    first, second = (
+        pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4"),
+        pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4"),
+    )
     assert first == second
     assert first[0]["password"].startswith(f"$6$rounds=20000${pop3.pop3_salt('store', 'alice')}$")
-    assert first[1] == {"name": "bob", "uid": 1010, "state": "present", "password": HASH}
+    assert first[1] == {
+        "name": "bob",
+        "uid": 1010,
+        "state": "present",
+        "password": HASH,
+        "fields": {"sieve_user_email": "bob@a.example"},
+    }
     assert "secret" not in str(first)
 
 
 def test_who_is_gone_needs_no_password() -> None:
-    assert pop3.pop3_accounts([GONE, ASLEEP], "store") == [GONE, ASLEEP]
+    known = {"fields": {"sieve_user_email": "al@b.example"}}
+    users = [{**user, "email": "al@b.example"} for user in (GONE, ASLEEP)]
+    assert pop3.pop3_accounts(users, "store", "a.example", USUAL, "2.4") == [{**GONE, **known}, {**ASLEEP, **known}]
     assert pop3.pop3_errors([GONE], []) == pop3.pop3_errors([ASLEEP], []) == []
 
 
@@ -54,6 +66,7 @@ def test_who_is_gone_needs_no_password() -> None:
         ({"name": "a", "password": "x", "password_hash": HASH}, "needs one of password and password_hash"),
         ({"name": "a", "password_hash": "hunter2"}, "none that crypt(5) knows"),
         ({"name": "a", "password_hash": f"{HASH}\nroot:x"}, "none that crypt(5) knows"),
+        ({"name": "a", "password": "x", "email": "a b@c.example"}, "give a mail address"),
         ({"name": "a", "password_hash": f"{HASH}:0"}, "none that crypt(5) knows"),
     ],
 )
@@ -127,4 +140,34 @@ def test_shadow_is_read_by_its_fields() -> None:
 
 
 def test_the_list_leaves_the_password_to_pam() -> None:
-    assert pop3_accounts.list_line("alice", THERE, HOME) == "alice::1000:1000::/var/mail/alice::noauthenticate=y"
+    line = "alice::1000:1000::/var/mail/alice/home::noauthenticate=y"
+    assert pop3_accounts.list_line("alice", THERE, HOME, {}) == line
+    assert pop3_accounts.list_line("alice", THERE, HOME, {"b": "2", "a": "1"}) == f"{line} userdb_a=1 userdb_b=2"
+
+
+def test_rules_become_a_script_in_their_order_with_nothing_left_open() -> None:
+    rules = [
+        {"header": "X-Spam", "value": 'a "b" \\', "folder": "Spam"},
+        {"header": "List-Id", "value": "x", "folder": "Lists.x"},
+    ]
+    lines = pop3.pop3_sieve_script(rules).splitlines()
+    assert lines[:3] == [
+        'require ["fileinto", "mailbox"];',
+        r'if header :is "X-Spam" "a \"b\" \\" {',
+        '  fileinto :create "Spam";',
+    ]
+    assert lines[5:7] == ['if header :is "List-Id" "x" {', '  fileinto :create "Lists.x";']
+    assert pop3.pop3_sieve_script([]) == "keep;\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"folder": name}, "folder") for name in ("", "../bob", "a..b", ".a", "a/b", "a ", "a\n", 'a"b', "x" * 61)]
+    + [({"header": name}, "header") for name in ("", "X-Spam:", "X Spam", "X\n")]
+    + [({"value": text}, "value") for text in ("", " a", "a\nb", "\u00e9", "a\n")],
+)
+def test_a_rule_that_makes_no_sense_is_named(change: dict[str, str], named: str) -> None:
+    good = {"header": "X-Spam", "value": "Yes, 5.0", "folder": "Lists.the site"}
+    assert pop3.pop3_sieve_errors([good], "clients") == []
+    (error,) = pop3.pop3_sieve_errors([good, {**good, **change}], "clients")
+    assert error.startswith(f"pop3_sieve_rules, entry 2: {named} is ")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.widgets.mail.plugins.action import put_back as action
 from ansible_collections.widgets.mail.plugins.module_utils import before, leave, record
 
 LISTS = ("going", "needed_by", "spools", "spool_parts", "packages", "keep_packages")
@@ -233,6 +235,17 @@ def test_another_role_that_needs_it_stands_against_it_unless_it_goes_as_well(hos
         leave.Leave(Module(needed_by=[need]), read(host)).refuse()
     leave.Leave(Module(needed_by=[need], going=["sendmail"]), read(host)).refuse()
     leave.Leave(Module(needed_by=[need | {"holds": "/run/other"}]), read(host)).refuse()
+
+
+def test_the_file_that_says_so_is_the_configuration_that_the_other_role_names() -> None:
+    need = {"role": "sendmail", "holds": "/run/filter"}
+    assert action.configured(need) == {**need, "path": "/etc/mail/sendmail.cf"}
+    assert action.configured(need | {"path": "/etc/other"})["path"] == "/etc/other"
+    for role in ("dns", "no-such-role"):
+        with pytest.raises(
+            AnsibleActionFail, match=f"the role {role} has no __{role}_configuration in its variables: name a path"
+        ):
+            action.configured({"role": role})
 
 
 @pytest.mark.parametrize(("way", "refused"), [("ssh", True), ("ansible.builtin.ssh", True), ("local", False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ from tests.unit.inventory import lab_site
 NOW = "2026-11-24T12:00:00Z"
 NOON = 1795521600.0
 NAME, DOMAIN, ADDRESS = "smtp1.widgets.example", "widgets.example", "198.51.100.4"
+ADDRESS6 = "2001:db8:a1:50::11"
+POINTER6 = ipaddress.ip_address(ADDRESS6).reverse_pointer
+RIGHT = f"v=spf1 ip4:{ADDRESS} ip6:{ADDRESS6} -all"
 KEY = dkim_store.make_key()
 PUBLIC = dkim.dkim_public(KEY)
 LIMITS = {"queue_hours": 4, "certificate_days": 14}
@@ -34,17 +38,18 @@ def sound() -> dict[str, Any]:
     return {
         "records": {
             f"{DOMAIN} MX": record(f"10 {NAME}."),
-            f"{DOMAIN} TXT": record("something else", f"v=spf1 ip4:{ADDRESS} -all"),
+            f"{DOMAIN} TXT": record("something else", RIGHT),
             f"k1._domainkey.{DOMAIN} TXT": record(f"v=DKIM1; k=rsa; p={PUBLIC}"),
             f"_dmarc.{DOMAIN} TXT": record("v=DMARC1; p=reject; rua=mailto:postmaster@widgets.example"),
             f"_mta-sts.{DOMAIN} TXT": record("v=STSv1; id=1"),
             f"{NAME} A": record(ADDRESS),
-            f"{NAME} AAAA": record(),
+            f"{NAME} AAAA": record(ADDRESS6),
+            f"{POINTER6} PTR": record(f"{NAME}."),
             "4.100.51.198.in-addr.arpa PTR": record(f"{NAME}."),
             f"_25._tcp.{NAME} TLSA": record(f"3 1 1 {SHA}"),
         },
         "smtp": {
-            ADDRESS: {
+            address: {
                 "ways": ways,
                 "relay": {"": ["550 5.7.1 Relaying denied"] * 2, f"postmaster@{DOMAIN}": ["550 5.7.1 Relaying denied"] * 2},
                 "friends": {"<postmaster@widgets.example>": "250 2.1.5 ok", "<abuse@widgets.example>": "250 2.1.5 ok"},
@@ -56,8 +61,9 @@ def sound() -> dict[str, Any]:
                     "key_sha256": SHA,
                 },
             }
+            for address in (ADDRESS, ADDRESS6)
         },
-        "listed": [{"address": ADDRESS, "zone": "bl.example", "listed": False, "error": ""}],
+        "listed": [{"address": address, "zone": "bl.example", "listed": False, "error": ""} for address in (ADDRESS, ADDRESS6)],
         "policies": {DOMAIN: {"text": f"version: STSv1\r\nmode: enforce\r\nmx: {NAME}\r\nmax_age: 86400\r\n", "error": ""}},
     }
 
@@ -84,7 +90,7 @@ def test_a_sound_site_is_good_in_every_row() -> None:
     found = rows()
     assert selfcheck.selfcheck_bad(found, []) == []
     assert {line["check"] for line in found} == {
-        *("MX", "SPF", "DKIM", "DMARC", "MTA-STS", "A", "PTR", "relay", "postmaster", "TLS", "certificate", "TLSA"),
+        *("MX", "SPF", "DKIM", "DMARC", "MTA-STS", "A", "AAAA", "PTR", "relay", "postmaster", "TLS", "certificate", "TLSA"),
         *("block list", "queue", "backup"),
     }
 
@@ -105,8 +111,9 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     (f"{RECORDS}{DOMAIN} MX", record(f"10 {NAME}.", "20 backup.example."), "MX", "backup.example"),
     (f"{RECORDS}{DOMAIN} MX", record(error="no name server answers"), "MX", "no name server answers"),
     (f"{RECORDS}{DOMAIN} TXT", record("v=spf1 +all"), "SPF", "+all"),
-    (f"{RECORDS}{DOMAIN} TXT", record(f"v=spf1 ip4:{ADDRESS} -all", "v=spf1 -all"), "SPF", "v=spf1 -all"),
-    (f"{RECORDS}{DOMAIN} TXT", record(f"v=spf1 ip4:{ADDRESS} ~all"), "SPF", "~all"),
+    (f"{RECORDS}{DOMAIN} TXT", record(RIGHT, "v=spf1 -all"), "SPF", "v=spf1 -all"),
+    (f"{RECORDS}{DOMAIN} TXT", record(RIGHT.replace("-all", "~all")), "SPF", "~all"),
+    (f"{RECORDS}{DOMAIN} TXT", record(f"v=spf1 ip4:{ADDRESS} -all"), "SPF", f"v=spf1 ip4:{ADDRESS} -all"),
     (f"{RECORDS}{DOMAIN} TXT", record(), "SPF", "not published"),
     (f"{RECORDS}k1._domainkey.{DOMAIN} TXT", record("v=DKIM1; k=rsa; p=AAAA"), "DKIM", "another key"),
     (f"{RECORDS}k1._domainkey.{DOMAIN} TXT", record(), "DKIM", "not published"),
@@ -114,11 +121,14 @@ FAULTS: list[tuple[str, Any, str, str]] = [
     (f"{RECORDS}_dmarc.{DOMAIN} TXT", record(), "DMARC", "not published"),
     (f"{RECORDS}{NAME} A", record("198.51.100.9"), "A", "198.51.100.9"),
     (f"{RECORDS}{NAME} AAAA", record("2001:db8::1"), "AAAA", "2001:db8::1"),
+    (f"{RECORDS}{NAME} AAAA", record(), "AAAA", "not published"),
     (f"{RECORDS}4.100.51.198.in-addr.arpa PTR", record(), "PTR", "not published"),
+    (f"{RECORDS}{POINTER6} PTR", record(), "PTR", "not published"),
     (f"{RECORDS}_25._tcp.{NAME} TLSA", record("3 1 1 " + "cd" * 32), "TLSA", "fits no certificate"),
     (f"policies|{DOMAIN}", {"text": "mode: enforce\nmx: other.example", "error": ""}, "MTA-STS", "other.example"),
     (f"policies|{DOMAIN}", {"text": "", "error": "HTTPError: 404"}, "MTA-STS", "404"),
     (f"{DOOR}relay", {"": ["250 2.1.5 ok", "550 no"]}, "relay", "takes <a@b.example>"),
+    (f"smtp|{ADDRESS6}|relay", {"": ["250 2.1.5 ok", "550 no"]}, "relay", "takes <a@b.example>"),
     (f"{DOOR}relay", {"": ["nothing (ConnectionRefusedError)"] * 2}, "relay", "ConnectionRefusedError"),
     (f"{DOOR}friends", {"<abuse@widgets.example>": "550 5.1.1 unknown"}, "postmaster", "abuse@widgets.example"),
     (f"{DOOR}tls|version", "TLSv1.1", "TLS", "F: TLSv1.1"),

@@ -108,8 +108,11 @@ def test_a_wrong_user_or_alias_is_named(users: list[dict[str, Any]], aliases: di
 
 def test_who_relays_for_whom_in_the_lab() -> None:
     site, gateways, stores = lab_site(), ["smtp1"], ["mail"]
-    assert sendmail.mail_relay_from(site, "smtp1", gateways, stores) == ["10.1.0.25"]
-    assert sendmail.mail_relay_from(site, "mail", gateways, stores) == ["10.1.0.0/24", "10.1.2.0/24", "10.2.0.0/24"]
+    assert sendmail.mail_relay_from(site, "smtp1", gateways, stores) == ["10.1.0.25", "2001:db8:a1:100::25"]
+    assert sendmail.mail_relay_from(site, "mail", gateways, stores) == [
+        *("10.1.0.0/24", "2001:db8:a1:100::/64"),
+        *("10.1.2.0/24", "2001:db8:a1:200::/64", "10.2.0.0/24", "2001:db8:a1:201::/64"),
+    ]
     assert sendmail.mail_relay_from(site, "dns1", gateways, stores) == []
 
 

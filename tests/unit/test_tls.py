@@ -25,6 +25,22 @@ def test_without_tls_the_access_map_says_nothing_of_it() -> None:
     assert "Srv_Features:IPv6:0:0:0:0:0:0:0:1\tS" in sendmail.sendmail_access([], tls=[], ipv6=True).splitlines()
 
 
+def test_who_comes_in_by_the_policy_is_shown_the_certificate_that_own_hosts_know() -> None:
+    own = "/etc/mail/certificates/mta.pem"
+    policy = [
+        {"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"},
+        {"peer": "b.example", "level": "encrypted"},
+        {"peer": "10.1.0.26", "level": "none", "direction": "in"},
+    ]
+    shown = [
+        row
+        for row in sendmail.sendmail_access([], tls=policy, own_certificate=own).splitlines()
+        if row.startswith("TLS_Srv_Features")
+    ]
+    assert shown == [f"TLS_Srv_Features:10.1.0.25\tCertFile={own};KeyFile={own}"]
+    assert "TLS_Srv_Features" not in sendmail.sendmail_access([], tls=policy)
+
+
 @pytest.mark.parametrize(
     ("entry", "wanted"),
     [
@@ -86,10 +102,12 @@ def test_an_entry_that_could_not_hold_is_refused(policy: list[dict[str, Any]], s
 def test_gateway_and_store_verify_each_other_and_nobody_else() -> None:
     site = lab_site()
     assert tls.tls_policy(SOUND, site, "smtp1", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.0.25", "direction": "both", "level": "verified", "name": "mail.widgets.example"}
+        {"peer": peer, "direction": "both", "level": "verified", "name": "mail.widgets.example"}
+        for peer in ("10.1.0.25", "2001:db8:a1:100::25")
     ]
     assert tls.tls_policy(SOUND, site, "mail", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.1.11", "direction": "both", "level": "verified", "name": "smtp1.widgets.example"}
+        {"peer": peer, "direction": "both", "level": "verified", "name": "smtp1.widgets.example"}
+        for peer in ("10.1.1.11", "2001:db8:a1:50::11")
     ]
     assert (
         tls.tls_policy(SOUND, site, "dns1", ["smtp1"], ["mail"]) == tls.tls_policy({}, site, "mail", ["smtp1"], ["mail"]) == []
@@ -100,9 +118,9 @@ def test_how_good_it_is_among_ours_is_the_inventorys_and_only_gateways_have_othe
     added = {"domain": "b.example", "level": "encrypted"}
     own = {**SOUND, "between": "none", "policy": [added]}
     assert tls.tls_policy(own, lab_site(), "mail", ["smtp1"], ["mail"]) == [
-        {"peer": "10.1.1.11", "direction": "both", "level": "none"}
+        {"peer": peer, "direction": "both", "level": "none"} for peer in ("10.1.1.11", "2001:db8:a1:50::11")
     ]
-    assert tls.tls_policy(own, lab_site(), "smtp1", ["smtp1"], ["mail"])[1:] == [added]
+    assert tls.tls_policy(own, lab_site(), "smtp1", ["smtp1"], ["mail"])[2:] == [added]
 
 
 def test_two_stores_are_peers_of_each_other_by_all_their_addresses() -> None:

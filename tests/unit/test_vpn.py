@@ -14,8 +14,13 @@ from tests.unit.inventory import lab_site
 KEY_A = "B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE="
 KEY_B = "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk="
 PEERS: list[dict[str, Any]] = [
-    {"name": "roamer", "public_key": KEY_A, "addresses": ["10.1.2.20"], "keepalive": 25},
-    {"name": "branch", "public_key": KEY_B, "addresses": ["10.2.0.0/24"], "endpoint": "198.18.0.30:51820"},
+    {"name": "roamer", "public_key": KEY_A, "addresses": ["10.1.2.20", "2001:db8:a1:200::20"], "keepalive": 25},
+    {
+        "name": "branch",
+        "public_key": KEY_B,
+        "addresses": ["10.2.0.0/24", "2001:db8:a1:201::/64"],
+        "endpoint": "198.18.0.30:51820",
+    },
 ]
 
 
@@ -54,7 +59,11 @@ def test_sound_peers_pass(peers: list[dict[str, Any]]) -> None:
         # against the zones
         (1, {"addresses": ["10.1.0.0/24"]}, ["entry 2 (branch)", "10.1.0.0/24", "overlaps site_zones.inside.network"]),
         (1, {"addresses": ["10.0.0.0/8"]}, ["overlaps site_zones.inside", "overlaps site_zones.dmz"]),
-        (1, {"addresses": ["10.9.0.0/24"]}, ["entry 2 (branch)", "10.9.0.0/24", "remote (10.1.2.0/24)"]),
+        (1, {"addresses": ["10.9.0.0/24"]}, ["entry 2 (branch)", "10.9.0.0/24", "remote (10.1.2.0/24, 2001:db8:a1:200::/64)"]),
+        (1, {"addresses": ["2001:db8:a1:200::20"]}, ["entry 2 (branch)", "2001:db8:a1:200::20/128 of roamer"]),
+        (1, {"addresses": ["::/0"]}, ["entry 2 (branch)", "::/0", "whole world"]),
+        (1, {"addresses": ["2001:db8:a1:100::/64"]}, ["overlaps site_zones.inside.network6 2001:db8:a1:100::/64"]),
+        (1, {"addresses": ["2001:db8:9::/64"]}, ["2001:db8:9::/64", "branch-office (10.2.0.0/24, 2001:db8:a1:201::/64)"]),
     ],
 )
 def test_a_wrong_peer_is_refused_by_name(
@@ -68,10 +77,11 @@ def test_a_wrong_peer_is_refused_by_name(
 def test_a_concentrator_gets_the_peers_and_networks_of_its_own_tunnels(peers: list[dict[str, Any]]) -> None:
     site = copy.deepcopy(lab_site())
     assert vpn.vpn_peers(site, peers, "vpn") == peers
-    assert vpn.vpn_networks(site, "vpn") == ["10.1.2.0/24", "10.2.0.0/24"]
+    networks = [["10.1.2.0/24", "2001:db8:a1:200::/64"], ["10.2.0.0/24", "2001:db8:a1:201::/64"]]
+    assert vpn.vpn_networks(site, "vpn") == [*networks[0], *networks[1]]
     site["zones"]["remote"]["tunnel"] = "fw"
     assert [peer["name"] for peer in vpn.vpn_peers(site, peers, "vpn")] == ["branch"]
-    assert vpn.vpn_networks(site, "fw") == ["10.1.2.0/24"]
+    assert vpn.vpn_networks(site, "fw") == networks[0]
 
 
 OLD = "# a\n[Interface]\nPrivateKey = k\nListenPort = 1\nAddress = 10.0.0.1/24\n\n# x\n[Peer]\nPublicKey = p\n"

@@ -34,12 +34,13 @@ SERVERS = min(4, len(os.sched_getaffinity(0)))
 
 
 def sound() -> dict[str, Any]:
-    """The lab's variables, with peers that have keys, and mail servers that have certificates."""
+    """The lab's variables, with peers that have keys, and servers that have certificates."""
     variables = copy.deepcopy(lab_variables())
     for peer, key in zip(variables["site_vpn_peers"], KEYS, strict=True):
         peer["public_key"] = key
     tls = variables["site_tls"]
     tls["authority"], tls["certificates"] = CERTIFICATE, dict.fromkeys(tls["certificates"], BOTH)
+    variables["site_acme"]["authority"], variables["site_mta_sts"]["certificate"] = CERTIFICATE, BOTH
     return variables
 
 

@@ -1,0 +1,72 @@
+"""The policy that senders are asked to keep to, and the records that say where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.widgets.mail.plugins.filter import dns, mta_sts
+from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
+
+from tests.unit.inventory import BOTH, CERTIFICATE, lab_site
+
+SOUND: dict[str, Any] = {"mode": "testing", "reports": ["tls@widgets.example"], "certificate": BOTH}
+TLS = {"authority": CERTIFICATE, "certificates": {"smtp1": BOTH, "mail": BOTH}}
+
+
+def records(**changes: Any) -> dict[str, str]:
+    """What is published of the lab's domain."""
+    found = mta_sts.mta_sts_records({**SOUND, **changes}, lab_site(), ["widgets.example"], ["smtp1"])
+    assert {row["zone"] for row in found} == {"widgets.example"}
+    return {row["name"]: row["value"] for row in found}
+
+
+def errors(**changes: Any) -> str:
+    """What is said of a sound policy with something changed; None takes it away."""
+    sts = {key: value for key, value in {**SOUND, **changes}.items() if value is not None}
+    return " ".join(mta_sts.mta_sts_errors(sts, lab_site(), ["smtp1"], TLS, []))
+
+
+def test_the_policy_is_what_rfc_8461_wants() -> None:
+    text = mta_sts.mta_sts_policy(["mx1.a.example", "mx2.a.example"], "enforce", 604800)
+    assert text == "version: STSv1\nmode: enforce\nmx: mx1.a.example\nmx: mx2.a.example\nmax_age: 604800\n"
+
+
+def test_the_id_changes_with_the_policy_and_with_nothing_else() -> None:
+    one = records()["_mta-sts"]
+    assert one == records(reports=[], certificate="/etc/ssl/x.pem")["_mta-sts"]
+    assert len({one, records(mode="enforce")["_mta-sts"], records(max_age=100000)["_mta-sts"]}) == 3
+    assert one.startswith("v=STSv1; id=") and one.endswith(";") and one[12:-1].isalnum() and len(one[12:-1]) <= 32
+
+
+def test_records_are_in_both_views_and_lead_to_the_gateway() -> None:
+    assert records()["mta-sts"] == "smtp1.widgets.example."
+    assert records()["_smtp._tls"] == "v=TLSRPTv1; rua=mailto:tls@widgets.example"
+    assert (
+        "_smtp._tls" not in records(reports=[])
+        and mta_sts.mta_sts_records({}, lab_site(), ["widgets.example"], ["smtp1"]) == []
+    )
+    rows = mta_sts.mta_sts_records(SOUND, lab_site(), ["widgets.example"], ["smtp1"])
+    zones = [zone for zone in dns.dns_zones(lab_site(), ["dns1"], ["smtp1"], records=rows) if zone["name"] == "widgets.example"]
+    assert len(zones) == 2 and all("_mta-sts" in [row["name"] for row in zone["records"]] for zone in zones)
+    assert dns.dns_zone_errors(zones) == []
+
+
+def test_a_policy_is_had_of_a_host_that_can_be_reached_and_has_a_certificate() -> None:
+    assert errors() == ""
+    assert "site_mta_sts.host is 'mail'" in errors(host="mail")
+    assert "certificate is needed" in errors(certificate=None)
+    assert mta_sts.mta_sts_errors({"mode": "testing"}, lab_site(), ["smtp1"], TLS, ["smtp1"]) == []
+    assert "no flow leads to TCP port 443 of dns1" in errors(host="dns1")
+    assert "PEM" in errors(certificate=CERTIFICATE)
+
+
+def test_a_policy_is_not_enforced_without_tls() -> None:
+    assert errors(mode="enforce") == ""
+    assert "could send nothing" in " ".join(mta_sts.mta_sts_errors({**SOUND, "mode": "enforce"}, lab_site(), ["smtp1"], {}, []))
+    assert "max_age is 60" in errors(max_age=60) and "max_age is True" in errors(max_age=True)
+
+
+def test_a_role_without_servers_publishes_no_policy() -> None:
+    assert role_checks.CHECKS["mta_sts"]({"mta_sts_mx": []}) and not role_checks.CHECKS["mta_sts"](
+        {"mta_sts_mx": ["a.example"]}
+    )
