@@ -6,6 +6,7 @@ else sends ordinary mail. Bounded in number and time, and to hosts of the lab on
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ READER = lab.users()[0]
 CAP_NET_BIND_SERVICE = 1 << 10
 PATIENCE = 60  # seconds: a busy machine and a limit of the rate make replies late
 AT_ONCE = 40  # conversations
+CROWD = 20  # addresses beside the stranger's own
 NORMAL = 8  # ordinary messages meanwhile
 WORD = lab.token()
 ROWS = abuse.rows(WORD)
@@ -43,7 +45,7 @@ class Onslaught:
 def addresses(stranger: lab.Machine) -> Iterator[list[str]]:
     """More addresses for the stranger, so that the limits of one kind of abuse are not those of another."""
     own = lab.address(lab.STRANGER)
-    more = [f"{own.rsplit('.', 1)[0]}.{number}" for number in range(200, 220)]
+    more = [str(address) for address in list(ipaddress.ip_network(lab.variables()["lab_crowd"]).hosts())[:CROWD]]
     link = stranger.sh(f"ip -o -4 address show to {own} | awk '{{print $2, $4}}'").split()
     length = link[1].split("/")[1]
     for verb in ("del", "add"):
