@@ -43,16 +43,19 @@ SHAPES: dict[str, tuple[list[str], list[str]]] = {
 
 
 def posted(
-    start: lab.Machine, address: str, sender: str, recipient: str, word: str, shape: tuple[list[str], list[str]]
+    start: lab.Machine, address: str, sender: str, recipient: str, word: str, shape: tuple[list[str], list[str]], tries: int = 1
 ) -> None:
-    """Hand a message of a shape to a server; fails where it is not taken."""
+    """Hand a message of a shape to a server; fails where it is not taken, or put off each time."""
     headers, body = shape
     top = [f"From: <{mailflow.FOREIGNER}>" if not sender else f"From: <{sender}>", f"To: <{recipient}>", f"Subject: {word}"]
     lines = [*top, "MIME-Version: 1.0", *headers, "", *body]
     text = "\r\n".join(f".{line}" if line.startswith(".") else line for line in lines)
     envelope = [f"MAIL FROM:<{sender}> BODY=8BITMIME", f"RCPT TO:<{recipient}>"]
     commands = [HELLO, *envelope, "DATA", f"{text}\r\n.", "QUIT"]
-    replies = start.call(away.smtp, address=address, port=lab.port("smtp"), commands=commands)
+    for _ in range(tries):
+        replies = start.call(away.smtp, address=address, port=lab.port("smtp"), commands=commands)
+        if not replies[-2].startswith("451 "):
+            break
     assert lab.queue_id(replies[-2])
 
 
@@ -91,7 +94,9 @@ def test_a_report_without_a_sender_arrives(stranger: lab.Machine) -> None:
 def test_a_message_just_below_the_limit_of_size_arrives_as_it_was_sent(stranger: lab.Machine) -> None:
     word = lab.token()
     lines = [f"{number:08} {'x' * 63}" for number in range(lab.limit_of("sendmail_max_message_size") // 74 - 100)]
-    posted(stranger, lab.public(lab.GATEWAY), mailflow.FOREIGNER, mailflow.ours(READER), word, ([], lines))
+    # A server that is put off comes back. Debian 12's rspamd may give so large a message up where the machine is busy, and then it is
+    # not the message's fault (roles/content_filter/README.md).
+    posted(stranger, lab.public(lab.GATEWAY), mailflow.FOREIGNER, mailflow.ours(READER), word, ([], lines), tries=3)
     text = mailflow.fetched(READER, word, deadline=60)
     assert text is not None
     assert body_of(text) == lines
