@@ -11,7 +11,8 @@ version_added: 0.1.0
 description:
   - Makes a key (ECDSA, P-256) where a file has none, and a certificate signed by that key itself, so that what reads the file can start.
   - Keeps a request for the certificate that an authority is to sign beside it, with the names that are wanted now.
-  - A key that is there stays, and so does its certificate, whoever has signed it. Owner and mode are mended.
+  - A key that is there stays, and so does its certificate, whoever has signed it. Owner and mode are mended. A file that holds something
+    else is refused.
 author: The widgets.mail developers (@widgets)
 options:
   certificates:
@@ -162,7 +163,15 @@ class Keys:
         wanted = owners.words(want["owner"], "root", KEY_MODE)
         if os.path.lexists(path) and not os.path.isfile(path):
             self.module.fail_json(msg=f"{path}: is no plain file")
-        fresh = not os.path.exists(path) or self.openssl("pkey", "-in", path, "-noout", check=False) is None
+        fresh = not os.path.exists(path) or os.path.getsize(path) == 0
+        if (
+            not fresh
+            and self.module.get_bin_path("openssl")
+            and self.openssl("pkey", "-in", path, "-noout", check=False) is None
+        ):
+            self.module.fail_json(
+                msg=f"{path}: holds no key that OpenSSL can read, and stays as it is. Move it away to have a new one."
+            )
         if fresh:
             self.tell(path, "", f"a new key, and a certificate signed by it for {', '.join(names)}\n")
             self.diffs.append(owners.difference(path, wanted))

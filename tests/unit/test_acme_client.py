@@ -257,3 +257,15 @@ def test_a_key_is_made_once_and_a_request_for_each_set_of_names(tmp_path: Path) 
     pem_file.unlink()
     assert held(tmp_path, [NAME, "mx.widgets.example"]) == ["acme.pem", "mta.csr"]
     assert pem_file.read_text() != before
+
+
+def test_a_file_that_holds_something_else_is_nobodys_to_replace(tmp_path: Path) -> None:
+    pem_file = tmp_path / "new/acme.pem"
+    pem_file.parent.mkdir()
+    pem_file.write_text("somebody's notes\n")
+    for check_mode in (True, False):
+        with pytest.raises(AssertionError, match=r"acme\.pem: holds no key .* Move it away"):
+            held(tmp_path, [NAME], check_mode)
+    assert pem_file.read_text() == "somebody's notes\n" and not (tmp_path / "requests").exists()
+    pem_file.write_text("")
+    assert held(tmp_path, [NAME]) == ["acme.pem", "mta.csr"]
