@@ -283,3 +283,11 @@ def test_the_prober_sees_a_listener_when_there_is_one(desk: lab.Machine, strange
     (found,) = desk.call(away.probe, targets=[[lab.address(lab.STORE), lab.port("smtp")]])
     assert found["result"] == "open"
     assert any(port == lab.port("smtp") for _protocol, _address, port in listeners(stranger))
+
+
+@pytest.mark.requirement("NET-1", side="positive")
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("name", sorted({*lab.group("gateways"), *lab.group("stores")}))
+def test_a_mail_server_acknowledges_at_once_what_comes_by_its_gateway(name: str, family: int) -> None:
+    """A peer that writes the end of a message by itself would wait 40 ms for that. The kernel's word: a measured time would be luck."""
+    assert "quickack 1" in lab.Machine(name).sh(f"ip -{family} route show default")
