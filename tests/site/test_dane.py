@@ -122,6 +122,14 @@ def test_only_the_release_that_can_looks_at_keys_of_others(gateway: lab.Machine)
     assert (option, resolver == "active") == (("O DANE=true", True) if can(gateway) else ("", False))
 
 
+@pytest.mark.requirement("SM-15", side="negative")
+def test_who_insists_on_it_is_told_where_it_cannot_be_had(gateway: lab.Machine) -> None:
+    extra = json.dumps({"sendmail_dane": "always"})
+    argv = ["ansible-playbook", "site.yml", "--check", "--limit", lab.GATEWAY, "--tags", "sendmail", "-e", extra]
+    done = lab.ansible(*argv, check=False)
+    assert ("is compiled without DANE" in done.stdout, done.returncode == 0) == (not can(gateway), can(gateway)), done.stdout
+
+
 @pytest.mark.requirement("SM-15", side="positive")
 def test_mail_goes_out_to_a_server_with_the_key_that_the_dns_names(gateway: lab.Machine) -> None:
     word, before = lab.token(), client_lines(gateway, RIGHT)
