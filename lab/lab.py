@@ -194,7 +194,9 @@ def docs(arguments: argparse.Namespace) -> int:
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
     paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'collections'}"}
-    made = [streamed(["python", f"tools/{name}.py"], paths) for name in ("role_tables", "filter_docs", "architecture")]
+    made = [
+        streamed(["python", f"tools/{name}.py"], paths) for name in ("role_tables", "filter_docs", "architecture", "features")
+    ]
     return 0 if all(made) else 1
 
 
