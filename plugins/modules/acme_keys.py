@@ -84,7 +84,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import owners
+from ansible_collections.widgets.mail.plugins.module_utils import files, owners
 
 DAYS = "365"  # that a first certificate lasts
 KEY_MODE, REQUEST_MODE = 0o400, 0o644
@@ -123,19 +123,6 @@ class Keys:
         if path not in self.changes:
             self.changes.append(path)
         self.diffs.append({"before": before, "after": after, "before_header": path, "after_header": path})
-
-    def write(self, path: str, text: str, uid: int, mode: int) -> None:
-        """One file as a whole, and nobody's to read before it is whose it should be."""
-        directory = os.path.dirname(path)
-        os.makedirs(directory, 0o755, exist_ok=True)
-        handle, new = tempfile.mkstemp(dir=directory, prefix=".ansible-")
-        with open(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchown(file.fileno(), uid, 0)
-            os.fchmod(file.fileno(), mode)
-        os.rename(new, path)
 
     def request(self, pem: str, names: list[str]) -> str:
         """A request for the names, by the key of a file."""
@@ -185,7 +172,7 @@ class Keys:
         if fresh or not self.asks(request, path, names):
             self.tell(request, "", f"a request for {', '.join(names)}\n")
             if not self.module.check_mode:
-                self.write(request, self.request(path, names), 0, REQUEST_MODE)
+                files.replace(request, self.request(path, names), REQUEST_MODE, 0, 0)
         elif stat.S_IMODE(os.stat(request).st_mode) != REQUEST_MODE or os.stat(request).st_uid != 0:
             self.diffs.append(owners.difference(request, owners.words("root", "root", REQUEST_MODE)))
             self.changes.append(request)
@@ -204,7 +191,7 @@ class Keys:
             certificate = self.openssl(*argv) or ""
         finally:
             os.unlink(temporary)
-        self.write(path, key + certificate, uid, KEY_MODE)
+        files.replace(path, key + certificate, KEY_MODE, uid, 0)
 
     def drop(self) -> None:
         """Requests that nobody wants any more."""

@@ -96,6 +96,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils import owners
+from ansible_collections.widgets.mail.plugins.module_utils.files import read
 
 ROOT = "@ROOT@"
 WORK = "@WORK@"
@@ -119,15 +120,6 @@ def with_serial(text: str, old: str | None, now: int) -> str:
         return old
     found = re.search(r"^\s*([0-9]{1,10})\s*;\s*serial", old, re.MULTILINE)
     return f"{head}{max(now, int(found.group(1)) + 1 if found else 0)}{tail}"
-
-
-def read(path: str) -> str | None:
-    """A file's text, None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
 
 
 def strangers(dest: str, owned: list[str], files: dict[str, str]) -> list[str]:

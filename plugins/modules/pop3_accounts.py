@@ -101,6 +101,7 @@ import stat
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import files
 
 LOCKED_SINCE = "1"  # day of expiry, 1970-01-02: PAM refuses the account even where no password is asked for
 SPOOL_MODE = 0o1755  # without the sticky bit, Debian's sendmail package makes /var/mail writable by everybody (3777)
@@ -280,20 +281,10 @@ def main() -> None:
     fields = {account["name"]: account["fields"] for account in accounts}
     text += "".join(f"{list_line(name, found, home[name], fields[name])}\n" for name, found in sorted(after.items()) if found)
     path = module.params["list"]
-    try:
-        with open(path, encoding="utf-8") as stream:
-            old = stream.read()
-    except FileNotFoundError:
-        old = None
-    if old != text or not os.path.exists(path) or wrong_directory(path, 0, 0, 0o644):
+    if files.read(path) != text or wrong_directory(path, 0, 0, 0o644):
         changes.append(f"{path}: list of mailboxes")
         if not module.check_mode:
-            fresh = f"{path}.new"
-            with open(fresh, "w", encoding="utf-8") as stream:
-                os.fchmod(stream.fileno(), 0o644)
-                os.fchown(stream.fileno(), 0, 0)
-                stream.write(text)
-            os.replace(fresh, path)
+            files.replace(path, text, 0o644, 0, 0)
 
     known = [name for name in module.params["known"] if lookup(name)]
     module.exit_json(changed=bool(changes), changes=changes, known=known)

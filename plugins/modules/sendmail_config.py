@@ -133,7 +133,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import owners
+from ansible_collections.widgets.mail.plugins.module_utils import files, owners
+from ansible_collections.widgets.mail.plugins.module_utils.files import read
 
 SOURCE_MODE = 0o444
 MAP_MODE = 0o640
@@ -183,15 +184,6 @@ def with_settings(text: str, settings: list[str]) -> str:
 def fingerprint(text: str | None) -> str:
     """What may be shown of a file with a key in it."""
     return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}\n" if text is not None else ""
-
-
-def read(path: str) -> str | None:
-    """A file's text, None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
 
 
 class Configuration:
@@ -380,16 +372,8 @@ class Configuration:
     def install_certificates(self, stale: dict[str, str]) -> None:
         """Each file as a whole, by a rename: who looks meanwhile finds the old key with the old certificate, or the new ones."""
         for path, text in stale.items():
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             uid, gid, mode = self.owner_of(text)
-            handle, target = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-            with open(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                os.fchown(stream.fileno(), uid, gid)
-                os.fchmod(stream.fileno(), mode)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(target, path)
+            files.replace(path, text, mode, uid, gid)
 
     # -- comparison
 

@@ -147,7 +147,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback, unit_states
+from ansible_collections.widgets.mail.plugins.module_utils import files, owners, rollback, unit_states
 
 MODE = re.compile(r"^0[0-7]{3,4}$")
 
@@ -323,20 +323,9 @@ def validate(module: AnsibleModule, want: dict[str, Any]) -> None:
 
 def write(module: AnsibleModule, want: dict[str, Any], uid: int, gid: int) -> None:
     """Put one file in place as a whole: nobody ever sees half of it."""
-    directory = os.path.dirname(want["path"])
-    if not os.path.isdir(directory):
-        os.makedirs(directory, 0o755)
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=".ansible-")
     try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(want["content"])
-            os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), int(want["mode"], 8))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, want["path"])
+        files.replace(want["path"], want["content"], int(want["mode"], 8), uid, gid)
     except OSError as error:
-        os.unlink(temporary)
         module.fail_json(msg=f"{want['path']}: {error}")
 
 

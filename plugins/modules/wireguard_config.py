@@ -57,6 +57,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.widgets.mail.plugins.module_utils import files
 
 DIRECTORY = "/etc/wireguard"
 MARK = "@PRIVATE_KEY@"
@@ -86,15 +87,6 @@ def hidden(text: str) -> str:
     return PRIVATE.sub(rf"\g<1>{MARK}", text)
 
 
-def read(path: str) -> str | None:
-    """What a file holds; None where it is missing."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
 def loose(path: str, mode: int) -> bool:
     """Whether a path belongs to another or has another mode; not where it is missing."""
     try:
@@ -102,14 +94,6 @@ def loose(path: str, mode: int) -> bool:
     except FileNotFoundError:
         return False
     return (state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode)) != (0, 0, mode)
-
-
-def write(path: str, text: str) -> None:
-    """Replace a file in one step; nobody but root reads it at any time."""
-    handle, new = tempfile.mkstemp(dir=os.path.dirname(path))
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(new, path)
 
 
 class Config:
@@ -129,27 +113,27 @@ class Config:
 
     def keys(self) -> tuple[str, str]:
         """Private and public half, made where they are missing; empty in check mode where they would be made."""
-        private = (read(f"{self.base}.key") or "").strip()
+        private = (files.read(f"{self.base}.key") or "").strip()
         if not private:
             self.changed = True
             if self.module.check_mode:
                 return "", ""
             private = self.wg("wg", "genkey").strip()
-            write(f"{self.base}.key", private + "\n")
+            files.replace(f"{self.base}.key", private + "\n")
         if self.module.check_mode and not self.module.get_bin_path("wg"):
-            return private, (read(f"{self.base}.pub") or "").strip()  # its package would have come back
+            return private, (files.read(f"{self.base}.pub") or "").strip()  # its package would have come back
         public = self.wg("wg", "pubkey", data=private + "\n").strip()
-        if read(f"{self.base}.pub") != public + "\n":
+        if files.read(f"{self.base}.pub") != public + "\n":
             self.changed = True
             if not self.module.check_mode:
-                write(f"{self.base}.pub", public + "\n")
+                files.replace(f"{self.base}.pub", public + "\n")
         return private, public
 
     def check(self, text: str) -> None:
         """Have wg-quick read the text. It tells the interface by the file's name, so the copy has that too."""
         with tempfile.TemporaryDirectory(dir=DIRECTORY, prefix=".check-") as directory:
             path = f"{directory}/{self.module.params['interface']}.conf"
-            write(path, text)
+            files.replace(path, text)
             self.wg("wg-quick", "strip", path)
 
     def modes(self) -> None:
@@ -176,7 +160,7 @@ def main() -> None:
     result: dict[str, Any] = {"public_key": public, "apply": "nothing"}
     content = module.params["content"]
     if content is not None:
-        old = read(f"{config.base}.conf")
+        old = files.read(f"{config.base}.conf")
         new = content.replace(MARK, private)
         result["apply"] = what_follows(old, new)
         if old != new:
@@ -185,7 +169,7 @@ def main() -> None:
             result["diff"] = {"before": before, "after": content, "before_header": f"{config.base}.conf"}
             if not module.check_mode:
                 config.check(new)
-                write(f"{config.base}.conf", new)
+                files.replace(f"{config.base}.conf", new)
     config.modes()
     module.exit_json(changed=config.changed, **result)
 
