@@ -37,7 +37,7 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.widgets.mail.plugins.module_utils import dkim_store, tlsa_store
+from ansible_collections.widgets.mail.plugins.module_utils import key_rotation, tlsa_store
 
 
 class LookupModule(LookupBase):
@@ -49,7 +49,7 @@ class LookupModule(LookupBase):
         out = []
         for directory in self._flatten(terms):
             try:
-                rows = tlsa_store.ensure(str(directory), pairs, dkim_store.now())
+                rows = tlsa_store.ensure(str(directory), pairs, key_rotation.now())
             except (OSError, ValueError, KeyError) as problem:
                 raise AnsibleLookupError(f"Keys of TLSA records in {directory}: {problem}") from problem
             out += [{name: row[name] for name in ("host", "key", "state")} for row in rows]

@@ -9,24 +9,20 @@
 - ``previous``: published, and no longer shown.
 
 Whoever sends to a gateway may remember its records for as long as their TTL says. So a new key's record comes first, and long before the
-key (RFC 7671, 8.1): each step is written down before any host is told, and begun when the hosts have known the one before for long enough.
+key (RFC 7671, 8.1), by the steps of plugins/module_utils/key_rotation.py.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
-from ansible_collections.widgets.mail.plugins.module_utils.dkim_store import locked, moment, put, written
-
-Row = dict[str, Any]
+from ansible_collections.widgets.mail.plugins.module_utils import key_rotation
+from ansible_collections.widgets.mail.plugins.module_utils.key_rotation import BEGIN, NOTHING, SWITCH, WITHDRAW, Due, Row
 
 NEXT, SERVING, PREVIOUS = "next", "serving", "previous"
 STATE = "tlsa.json"
-BEGIN, SWITCH, WITHDRAW, NOTHING = "begin", "switch", "withdraw", ""
 
 
 # -- steps: pure ---------------------------------------------------------------------------------------------------------
@@ -36,31 +32,27 @@ def first(rows: list[Row], keys: Mapping[str, Mapping[str, str]], time: datetime
     """The rows, with one for each gateway that has none yet: what it shows. There is nothing that a first key would have to wait for."""
     known = {row["host"] for row in rows}
     return rows + [
-        {"host": host, "key": own["current"], "state": SERVING, "since": written(time)}
+        {"host": host, "key": own["current"], "state": SERVING, "since": key_rotation.written(time)}
         for host, own in keys.items()
         if host not in known and own.get("current")
     ]
 
 
-def due(
-    rows: list[Row], host: str, coming: str, time: datetime.datetime, waits: Mapping[str, int]
-) -> tuple[str, datetime.datetime | None]:
+def due(rows: list[Row], host: str, coming: str, time: datetime.datetime, waits: Mapping[str, int]) -> Due:
     """The step that comes next for a gateway, and when; None where the hosts have yet to be told of the one before.
 
     coming: the key that is to be the next, empty for none. waits: seconds that the hosts must have known the step before.
     """
     own = {row["state"]: row for row in rows if row["host"] == host}
     if PREVIOUS in own:
-        step, after = WITHDRAW, own[PREVIOUS]
+        step, before = WITHDRAW, own[PREVIOUS]
     elif NEXT in own and own[NEXT]["key"] == coming:
-        step, after = SWITCH, own[NEXT]
+        step, before = SWITCH, own[NEXT]
     elif SERVING in own and coming and own[SERVING]["key"] != coming:
         return BEGIN, time
     else:
         return NOTHING, None
-    if any(row["since"] is None for row in own.values()):
-        return step, None
-    return step, moment(after["since"]) + datetime.timedelta(seconds=waits[step])
+    return key_rotation.after(step, before, own.values(), waits)
 
 
 def stepped(rows: list[Row], host: str, step: str, coming: str) -> list[Row]:
@@ -72,41 +64,27 @@ def stepped(rows: list[Row], host: str, step: str, coming: str) -> list[Row]:
     if step == WITHDRAW:
         left = [row for row in rows if (row["host"], row["state"]) != (host, PREVIOUS)]
         return [{**row, "since": None} if row["host"] == host else row for row in left]
-    changes = {NEXT: SERVING, SERVING: PREVIOUS}
-    return [
-        {**row, "state": changes[row["state"]], "since": None} if row["host"] == host and row["state"] in changes else row
-        for row in rows
-    ]
-
-
-def known(rows: list[Row], time: datetime.datetime) -> list[Row]:
-    """The rows once all hosts know them."""
-    return [row if row["since"] else {**row, "since": written(time)} for row in rows]
+    return key_rotation.moved(rows, {"host": host}, {NEXT: SERVING, SERVING: PREVIOUS})
 
 
 # -- files ---------------------------------------------------------------------------------------------------------------
 
 
 def read(directory: str) -> list[Row]:
-    """What is written down; nothing where there is no such file yet."""
-    try:
-        with open(os.path.join(directory, STATE), encoding="utf-8") as file:
-            rows: list[Row] = json.load(file)["keys"]
-            return rows
-    except FileNotFoundError:
-        return []
+    """What is written down."""
+    return key_rotation.read(os.path.join(directory, STATE))
 
 
 def write(directory: str, rows: list[Row]) -> None:
     """Write all down."""
-    put(os.path.join(directory, STATE), json.dumps({"keys": rows}, indent=1) + "\n")
+    key_rotation.write(os.path.join(directory, STATE), rows)
 
 
 def ensure(directory: str, keys: Mapping[str, Mapping[str, str]], time: datetime.datetime) -> list[Row]:
     """What is written down of these gateways, after the key of each that has none was written down as the one that it shows."""
     rows = read(directory)
     if first(rows, keys, time) != rows:
-        with locked(directory):
+        with key_rotation.locked(directory):
             rows = first(read(directory), keys, time)
             write(directory, rows)
     return [row for row in rows if row["host"] in keys]

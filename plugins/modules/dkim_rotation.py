@@ -73,7 +73,7 @@ waits:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import dkim_store
+from ansible_collections.widgets.mail.plugins.module_utils import dkim_store, key_rotation
 
 
 def shown(rows: list[dict[str, Any]]) -> str:
@@ -95,23 +95,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     directory, domains = module.params["directory"], module.params["domains"]
-    limits = {step: module.params[f"wait_{step}"] for step in ("begin", "switch", "withdraw")}
-    time = dkim_store.now()
-    steps, waits = [], []
+    limits = {step: module.params[f"wait_{step}"] for step in (key_rotation.BEGIN, key_rotation.SWITCH, key_rotation.WITHDRAW)}
+    time = key_rotation.now()
     try:
-        with dkim_store.locked(directory):
-            before = rows = dkim_store.read(directory)
-            if module.params["known"]:
-                rows = dkim_store.known(rows, time)
-            for domain in domains:
-                step, when = dkim_store.due(rows, domain, time, limits)
-                if when is None:
-                    waits.append(f"{domain}: {step} comes after the hosts know the step before")
-                elif when > time or module.params["known"]:
-                    waits.append(f"{domain}: {step} not before {dkim_store.written(max(when, time))}")
-                else:
-                    rows = dkim_store.stepped(rows, domain, step, time)
-                    steps.append(f"{domain}: {step}")
+        with key_rotation.locked(directory):
+            before = dkim_store.read(directory)
+            rows, steps, waits = key_rotation.advanced(
+                before,
+                domains,
+                lambda rows, domain: dkim_store.due(rows, domain, time, limits),
+                lambda rows, domain, step: dkim_store.stepped(rows, domain, step, time),
+                time,
+                module.params["known"],
+            )
             if rows != before and not module.check_mode:
                 dkim_store.write(directory, rows)
     except (OSError, ValueError, KeyError) as problem:

@@ -68,7 +68,7 @@ waits:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import dkim_store, tlsa_store
+from ansible_collections.widgets.mail.plugins.module_utils import key_rotation, tlsa_store
 
 
 def shown(rows: list[dict[str, Any]]) -> str:
@@ -89,26 +89,20 @@ def main() -> None:
         supports_check_mode=True,
     )
     directory, pairs = module.params["directory"], module.params["pairs"]
-    limits = {step: module.params[f"wait_{step}"] for step in (tlsa_store.SWITCH, tlsa_store.WITHDRAW)}
-    time = dkim_store.now()
-    steps, waits = [], []
+    coming = {host: own.get("next") or "" for host, own in pairs.items()}
+    limits = {step: module.params[f"wait_{step}"] for step in (key_rotation.SWITCH, key_rotation.WITHDRAW)}
+    time = key_rotation.now()
     try:
-        with dkim_store.locked(directory):
+        with key_rotation.locked(directory):
             before = tlsa_store.read(directory)
-            rows = tlsa_store.first(before, pairs, time)
-            if module.params["known"]:
-                rows = tlsa_store.known(rows, time)
-            for host, own in pairs.items():
-                step, when = tlsa_store.due(rows, host, own.get("next") or "", time, limits)
-                if step == tlsa_store.NOTHING:
-                    waits.append(f"{host}: there is nothing to do")
-                elif when is None:
-                    waits.append(f"{host}: {step} comes after the hosts know the step before")
-                elif when > time or module.params["known"]:
-                    waits.append(f"{host}: {step} not before {dkim_store.written(max(when, time))}")
-                else:
-                    rows = tlsa_store.stepped(rows, host, step, own.get("next") or "")
-                    steps.append(f"{host}: {step}")
+            rows, steps, waits = key_rotation.advanced(
+                tlsa_store.first(before, pairs, time),
+                pairs,
+                lambda rows, host: tlsa_store.due(rows, host, coming[host], time, limits),
+                lambda rows, host, step: tlsa_store.stepped(rows, host, step, coming[host]),
+                time,
+                module.params["known"],
+            )
             if rows != before and not module.check_mode:
                 tlsa_store.write(directory, rows)
     except (OSError, ValueError, KeyError) as problem:

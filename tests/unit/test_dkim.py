@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import content_filter, dkim, dns
-from ansible_collections.widgets.mail.plugins.module_utils import dkim_store
+from ansible_collections.widgets.mail.plugins.module_utils import dkim_store, files, key_rotation
 
 from tests.unit.inventory import lab_site
 
@@ -159,7 +159,7 @@ def test_a_role_by_itself_refuses_the_same_keys(key: str) -> None:
 
 
 def test_a_rotation_is_begin_switch_withdraw_each_after_its_wait() -> None:
-    rows = dkim_store.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
+    rows = key_rotation.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
     assert [(row["selector"], row["state"]) for row in rows] == [("k20261124", "signing")]
     taken: list[tuple[str, int]] = []
     time = NOON
@@ -168,7 +168,7 @@ def test_a_rotation_is_begin_switch_withdraw_each_after_its_wait() -> None:
         assert when is not None
         if when <= time and len(taken) < 3:
             taken.append((step, (time - NOON) // HOUR))
-            rows = dkim_store.known(dkim_store.stepped(rows, DOMAIN, step, time), time)
+            rows = key_rotation.known(dkim_store.stepped(rows, DOMAIN, step, time), time)
         time += HOUR
     assert taken == [("begin", 0), ("switch", 2), ("withdraw", 2 + 8 * 24)]
     assert [(row["selector"], row["state"]) for row in rows] == [("k20261124", "withdrawn"), ("k20261124-2", "signing")]
@@ -176,16 +176,16 @@ def test_a_rotation_is_begin_switch_withdraw_each_after_its_wait() -> None:
 
 @pytest.mark.parametrize("step", ["begin", "switch"])
 def test_no_step_comes_before_the_hosts_know_the_one_before(step: str) -> None:
-    rows = dkim_store.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
+    rows = key_rotation.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
     for name in ("begin", "switch"):
         rows = dkim_store.stepped(rows, DOMAIN, name, NOON)
         if name == step:
             assert dkim_store.due(rows, DOMAIN, NOON + 365 * DAY, WAITS)[1] is None
-        rows = dkim_store.known(rows, NOON)
+        rows = key_rotation.known(rows, NOON)
 
 
 def test_a_rotation_begins_when_a_key_has_signed_for_long_enough() -> None:
-    rows = dkim_store.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
+    rows = key_rotation.known(dkim_store.stepped([], DOMAIN, "begin", NOON), NOON)
     assert dkim_store.due(rows, DOMAIN, NOON, {**WAITS, "begin": 180 * 86400}) == ("begin", NOON + 180 * DAY)
 
 
@@ -210,7 +210,7 @@ def test_a_withdrawn_key_is_gone_and_its_name_stays(tmp_path: Path) -> None:
     place = str(tmp_path)
     rows = dkim_store.ensure(place, [DOMAIN])
     for step in ("begin", "switch", "withdraw"):
-        rows = dkim_store.known(dkim_store.stepped(rows, DOMAIN, step, NOON), NOON)
+        rows = key_rotation.known(dkim_store.stepped(rows, DOMAIN, step, NOON), NOON)
         dkim_store.write(place, rows)
     assert [path.name for path in sorted(tmp_path.glob("*.pem"))] == [f"{DOMAIN}.{rows[1]['selector']}.pem"]
     entries = dkim_store.entries(place, dkim_store.read(place), [DOMAIN])
@@ -221,15 +221,15 @@ def test_a_write_that_was_broken_off_is_made_good_by_the_next(tmp_path: Path, mo
     """The disk fills up between the key and what names it."""
     place = str(tmp_path)
     rows = dkim_store.ensure(place, [DOMAIN])
-    put = dkim_store.put
+    replace = files.replace
 
     def full(path: str, text: str) -> None:
         if path.endswith(".json"):
             raise OSError("no space")
-        put(path, text)
+        replace(path, text)
 
     begun = dkim_store.stepped(rows, DOMAIN, "begin", NOON)
-    monkeypatch.setattr(dkim_store, "put", full)
+    monkeypatch.setattr(files, "replace", full)
     with pytest.raises(OSError, match="no space"):
         dkim_store.write(place, begun)
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.widgets.mail.plugins.filter import tls, tlsa
-from ansible_collections.widgets.mail.plugins.module_utils import tlsa_store
+from ansible_collections.widgets.mail.plugins.module_utils import key_rotation, tlsa_store
 
 from tests.unit.inventory import CERTIFICATE, ROOT, certificate
 
@@ -73,14 +73,14 @@ def test_a_change_publishes_then_waits_then_switches_then_withdraws() -> None:
     assert (published(rows), shows(rows, given)) == ({OLD_KEY, NEW_KEY}, OLD_KEY)
     # Nobody knows yet that it is published: there is no time from which to count.
     assert tlsa_store.due(rows, "smtp1", NEW_KEY, TIME + 9 * HOUR, WAITS) == ("switch", None)
-    rows = tlsa_store.known(rows, TIME)
+    rows = key_rotation.known(rows, TIME)
     assert tlsa_store.due(rows, "smtp1", NEW_KEY, TIME, WAITS) == ("switch", TIME + 2 * HOUR)
     rows = tlsa_store.stepped(rows, "smtp1", "switch", NEW_KEY)
     assert (published(rows), shows(rows, given)) == ({OLD_KEY, NEW_KEY}, NEW_KEY)
     assert tlsa_store.due(rows, "smtp1", NEW_KEY, TIME + 9 * HOUR, WAITS) == ("withdraw", None)
-    rows = tlsa_store.known(rows, TIME)
+    rows = key_rotation.known(rows, TIME)
     assert tlsa_store.due(rows, "smtp1", NEW_KEY, TIME, WAITS) == ("withdraw", TIME + HOUR)
-    rows = tlsa_store.known(tlsa_store.stepped(rows, "smtp1", "withdraw", NEW_KEY), TIME)
+    rows = key_rotation.known(tlsa_store.stepped(rows, "smtp1", "withdraw", NEW_KEY), TIME)
     assert (published(rows), shows(rows, given)) == ({NEW_KEY}, NEW_KEY)
     assert tlsa_store.due(rows, "smtp1", NEW_KEY, TIME, WAITS) == ("", None)
     # The inventory is tidied up: nothing changes.
@@ -92,7 +92,7 @@ def test_a_change_publishes_then_waits_then_switches_then_withdraws() -> None:
 def test_a_next_key_that_was_thought_better_of_waits_from_the_start() -> None:
     given = site_tls(next={"smtp1": NEW})
     rows = tlsa_store.first([], tlsa.tlsa_pairs(given, GATEWAYS), TIME)
-    rows = tlsa_store.known(tlsa_store.stepped(rows, "smtp1", "begin", NEW_KEY), TIME)
+    rows = key_rotation.known(tlsa_store.stepped(rows, "smtp1", "begin", NEW_KEY), TIME)
     assert tlsa_store.due(rows, "smtp1", OTHER_KEY, TIME + 9 * HOUR, WAITS) == ("begin", TIME + 9 * HOUR)
     rows = tlsa_store.stepped(rows, "smtp1", "begin", OTHER_KEY)
     assert published(rows) == {OLD_KEY, OTHER_KEY}
