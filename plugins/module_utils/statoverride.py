@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 Run = Callable[..., tuple[int, str, str]]
+# What it is about (such as a path), what it has or None, what it should have.
+Row = tuple[str, Any, Any]
 
 
 class Override(NamedTuple):
@@ -99,15 +101,32 @@ def add(run: Run, path: str, want: Override) -> str | None:
     return (err.strip() or f"dpkg-statoverride failed with {rc}") if rc else None
 
 
-def missing(have: Mapping[str, Override], want: Mapping[str, Override]) -> list[tuple[str, Override | None, Override]]:
-    """Overrides to record: path, the present one or None, the wanted one."""
+def missing(have: Mapping[str, Override], want: Mapping[str, Override]) -> list[Row]:
+    """Overrides to record, by path."""
     return [(path, have.get(path), new) for path, new in want.items() if have.get(path) != new]
 
 
-def diff_of(rows: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
-    """Rows of (what, before, after) as Ansible's diff, one line each side."""
-    lines = list(rows)
+def record(module: Any, overrides: Iterable[Row]) -> None:
+    """Record overrides; ends the task where dpkg refuses one.
+
+    They come before the files themselves: a run that is cut off between the two leaves what the next one will still see.
+    """
+    for path, _before, after in overrides:
+        wrong = add(module.run_command, path, after)
+        if wrong:
+            module.fail_json(msg=f"{path}: {wrong}")
+
+
+def told(files: Iterable[Row], overrides: Iterable[Row]) -> dict[str, Any]:
+    """A module's result: what of files and what of overrides was changed, or would be, with a line each side of Ansible's diff."""
+    rows = [*files, *((f"statoverride {path}", before, after) for path, before, after in overrides)]
     return {
-        "before": "".join(f"{what} {before if before is not None else '(absent)'}\n" for what, before, _after in lines),
-        "after": "".join(f"{what} {after}\n" for what, _before, after in lines),
+        "changed": bool(rows),
+        "changes": [
+            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
+        ],
+        "diff": {
+            "before": "".join(f"{what} {before if before is not None else '(absent)'}\n" for what, before, _after in rows),
+            "after": "".join(f"{what} {after}\n" for what, _before, after in rows),
+        },
     }

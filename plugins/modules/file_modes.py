@@ -282,33 +282,20 @@ def main() -> None:
         module.fail_json(msg="; ".join(errors), missing=missing)
 
     lasting = {e["path"]: Override(e["owner"], e["group"], int(e["mode"], 8)) for e in entries if e["statoverride"]}
-    overrides: list[tuple[str, Override | None, Override]] = []
+    overrides: list[statoverride.Row] = []
     if lasting:
         names = statoverride.names_to_override(module.run_command, lasting)
         want = {name: lasting[path] for path, all_names in names.items() for name in all_names}
         overrides = statoverride.missing(statoverride.listed(module.run_command), want)
 
-    rows = [(c.path, c.before, c.after) for c in changes]
-    rows += [(f"statoverride {path}", before, after) for path, before, after in overrides]
     if not module.check_mode:
-        # Overrides first: a run that is cut off between the two leaves what the next one will still see.
-        for path, _before, after in overrides:
-            wrong = statoverride.add(module.run_command, path, after)
-            if wrong:
-                module.fail_json(msg=f"{path}: {wrong}")
+        statoverride.record(module, overrides)
         for change in changes:
             try:
                 apply(change)
             except OSError as error:
                 module.fail_json(msg=f"{change.path}: {error}")
-    module.exit_json(
-        changed=bool(rows),
-        changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
-        ],
-        missing=missing,
-        diff=statoverride.diff_of(rows),
-    )
+    module.exit_json(missing=missing, **statoverride.told([(c.path, c.before, c.after) for c in changes], overrides))
 
 
 if __name__ == "__main__":

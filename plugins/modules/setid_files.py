@@ -185,33 +185,23 @@ def main() -> None:
     if branch:
         module.fail_json(msg=f"{branch} brought this connection to root: allow it, or connect as root")
 
-    overrides: list[tuple[str, Override | None, Override]] = []
+    overrides: list[statoverride.Row] = []
     if lose:
         names = statoverride.names_to_override(module.run_command, lose)
         packaged = statoverride.owned(module.run_command, [name for both in names.values() for name in both])
         want = {name: lose[path][1] for path, both in names.items() if any(n in packaged for n in both) for name in both}
         overrides = statoverride.missing(statoverride.listed(module.run_command), want)
-    rows: list[tuple[str, Override | None, Override]] = [(path, *both) for path, both in lose.items()]
-    rows += [(f"statoverride {path}", before, after) for path, before, after in overrides]
     if not module.check_mode:
-        # Overrides first: what a run that is cut off leaves undone, the next scan still sees.
-        for path, _before, after in overrides:
-            wrong = statoverride.add(module.run_command, path, after)
-            if wrong:
-                module.fail_json(msg=f"{path}: {wrong}")
+        statoverride.record(module, overrides)
         for path, (have, _after) in lose.items():
             try:
                 strip(path, have)
             except OSError as error:
                 module.fail_json(msg=f"{path}: {error}")
     module.exit_json(
-        changed=bool(rows),
         found=sorted(found),
         kept=[{"path": path, "mode": str(found[path]), "reason": why} for path, why in kept.items()],
-        changes=[
-            {"what": what, "before": str(before) if before else None, "after": str(after)} for what, before, after in rows
-        ],
-        diff=statoverride.diff_of(rows),
+        **statoverride.told([(path, *both) for path, both in lose.items()], overrides),
     )
 
 

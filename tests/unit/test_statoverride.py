@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible_collections.widgets.mail.plugins.module_utils import statoverride
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 
@@ -66,11 +67,34 @@ def test_an_override_that_differs_in_anything_is_replaced() -> None:
     assert statoverride.missing(have, want) == [("/b", have["/b"], want["/b"]), ("/c", None, want["/c"])]
 
 
-def test_a_refusal_of_dpkg_is_told() -> None:
-    def run(command: list[str]) -> tuple[int, str, str]:
+class Refusing:
+    """A module on a host whose dpkg refuses whatever it is asked."""
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
         assert command[-5:] == ["--add", "root", "nobodys", "2755", "/x"]
         return 2, "", "dpkg-statoverride: error: group 'nobodys' does not exist\n"
 
-    assert statoverride.add(run, "/x", Override("root", "nobodys", 0o2755)) == (
-        "dpkg-statoverride: error: group 'nobodys' does not exist"
-    )
+    def fail_json(self, msg: str) -> None:
+        raise SystemExit(msg)
+
+
+def test_a_refusal_of_dpkg_is_told() -> None:
+    refused = [("/x", None, Override("root", "nobodys", 0o2755)), ("/y", None, Override("root", "root", 0o755))]
+    with pytest.raises(SystemExit, match=r"^/x: dpkg-statoverride: error: group 'nobodys' does not exist$"):
+        statoverride.record(Refusing(), refused)
+
+
+def test_files_and_overrides_are_told_of_together() -> None:
+    old, new = Override("root", "root", 0o4755), Override("root", "root", 0o755)
+    assert statoverride.told([], []) == {"changed": False, "changes": [], "diff": {"before": "", "after": ""}}
+    assert statoverride.told([("/x", old, new)], [("/x", None, new)]) == {
+        "changed": True,
+        "changes": [
+            {"what": "/x", "before": "root:root 4755", "after": "root:root 0755"},
+            {"what": "statoverride /x", "before": None, "after": "root:root 0755"},
+        ],
+        "diff": {
+            "before": "/x root:root 4755\nstatoverride /x (absent)\n",
+            "after": "/x root:root 0755\nstatoverride /x root:root 0755\n",
+        },
+    }
