@@ -37,6 +37,19 @@ def smmsp_to_mend(wanted: Sequence[Mapping[str, Any]], have: Mapping[str, Mappin
     ]
 
 
+def smmsp_joining(wanted: Sequence[Mapping[str, Any]], have: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Who has yet to be put into which group: rows of C(group) and C(member).
+
+    C(wanted) are groups, each with its C(name) and perhaps C(members); C(have) is what M(widgets.mail.host_state) says of groups.
+    """
+    return [
+        {"group": group["name"], "member": member}
+        for group in wanted
+        for member in group.get("members", [])
+        if member not in have.get(group["name"], {}).get("members", [])
+    ]
+
+
 def smmsp_taken(wanted: Sequence[Mapping[str, Any]], have: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Messages about numbers that were asked for and that other groups of the host hold.
 
@@ -56,4 +69,4 @@ class FilterModule:
     """Filters of this file, for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"smmsp_taken": smmsp_taken, "smmsp_to_mend": smmsp_to_mend}
+        return {"smmsp_joining": smmsp_joining, "smmsp_taken": smmsp_taken, "smmsp_to_mend": smmsp_to_mend}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.smmsp import smmsp_taken, smmsp_to_mend
+from ansible_collections.widgets.mail.plugins.filter.smmsp import smmsp_joining, smmsp_taken, smmsp_to_mend
 from ansible_collections.widgets.mail.plugins.modules import host_state
 
 WANTED = [{"name": "smmta", "group": "smmsp", "shell": "/usr/sbin/nologin", "password": "*"}]
@@ -49,6 +49,14 @@ def test_a_member_that_is_missing_is_seen_and_one_more_is_none_of_ours() -> None
     wheel = {"name": "wheel", "gid": None, "variable": "smmsp_wheel_gid", "members": ["root"]}
     assert smmsp_to_mend([wheel], {"wheel": {"gid": 999, "members": ["root", "ada"]}}) == []
     assert smmsp_to_mend([wheel], {"wheel": {"gid": 999, "members": []}}) == [wheel]
+
+
+def test_who_is_not_in_a_group_is_put_in_whether_it_is_there_or_yet_to_be_made() -> None:
+    wanted = [{"name": "smmsp", "gid": None}, {"name": "wheel", "gid": None, "members": ["root", "ada"]}]
+    root, ada = ({"group": "wheel", "member": name} for name in ("root", "ada"))
+    assert smmsp_joining(wanted, {}) == [root, ada]
+    assert smmsp_joining(wanted, {"smmsp": {"members": []}, "wheel": {"members": ["ada", "eve"]}}) == [root]
+    assert smmsp_joining(wanted, {"wheel": {"members": ["ada", "root"]}}) == []
 
 
 def test_a_number_that_another_group_holds_is_refused_with_its_variable() -> None:
