@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.filter.acme import acme_hosts
 from ansible_collections.widgets.mail.plugins.filter.tls import CERTIFICATE, is_path
 
 try:
@@ -45,13 +46,18 @@ def tlsa_key(certificate: str) -> str:
     return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def tlsa_pairs(tls: Any, gateways: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Of each gateway whose certificate the inventory has as text: its key, and the one that is to be its next."""
+def tlsa_pairs(tls: Any, gateways: Iterable[str], acme: Any = None) -> dict[str, dict[str, str]]:
+    """Of each gateway whose certificate the inventory has as text: its key, and the one that is to be its next.
+
+    Gateways that show the world a certificate of an ACME authority are left out: its key is made there, and not in the DNS.
+    """
     if not isinstance(tls, dict):
         return {}  # tls_errors tells
     certificates, coming = tls.get("certificates") or {}, tls.get("next") or {}
+    names = list(gateways)
+    elsewhere = acme_hosts(acme, names)
     out = {}
-    for host in gateways:
+    for host in (name for name in names if name not in elsewhere):
         text = certificates.get(host)
         if text and not is_path(text) and tlsa_key(str(text)):
             out[host] = {"current": tlsa_key(str(text)), "next": tlsa_key(str(coming.get(host) or ""))}

@@ -54,6 +54,14 @@ def test_only_gateways_whose_certificate_is_known_have_keys() -> None:
     assert tlsa.tlsa_pairs({}, GATEWAYS) == {}
 
 
+def test_the_key_of_an_acme_authoritys_certificate_is_not_in_the_dns() -> None:
+    given = {**site_tls(), "certificates": {"smtp1": OLD, "smtp2": NEW}}
+    gateways = ["smtp1", "smtp2"]
+    assert list(tlsa.tlsa_pairs(given, gateways, {})) == gateways
+    assert list(tlsa.tlsa_pairs(given, gateways, {"terms_agreed": True, "hosts": ["smtp2"]})) == ["smtp1"]
+    assert tlsa.tlsa_pairs(given, gateways, {"terms_agreed": True}) == {}
+
+
 def published(rows: list[dict[str, Any]]) -> set[str]:
     records = tlsa.tlsa_records(entries(rows), {}, "widgets.example")
     assert {(r["zone"], r["name"], r["type"]) for r in records} == {("widgets.example", "_25._tcp.smtp1", "TLSA")}
