@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.widgets.mail.plugins.filter import tls, tlsa
 from ansible_collections.widgets.mail.plugins.module_utils import key_rotation, tlsa_store
 
-from tests.unit.inventory import CERTIFICATE, ROOT, certificate
+from tests.unit.inventory import CERTIFICATE, certificate
 
 OLD, NEW, OTHER = certificate("old"), certificate("new"), certificate("other")
 OLD_KEY, NEW_KEY, OTHER_KEY = (tlsa.tlsa_key(text) for text in (OLD, NEW, OTHER))
@@ -148,9 +147,3 @@ def test_what_is_sound_is_let_through() -> None:
 def test_a_next_certificate_that_nothing_would_ever_show_is_refused() -> None:
     (error,) = tlsa.tlsa_errors([], site_tls(next={"smtp1": NEW}), GATEWAYS, "", True)
     assert "site_tlsa_directory is not" in error
-
-
-def test_wiring_and_role_agree_on_the_releases_whose_sendmail_cannot() -> None:
-    release = yaml.safe_load((ROOT / "roles/sendmail/vars/main.yml").read_text(encoding="utf-8"))["__sendmail_release"]
-    wiring = yaml.safe_load((ROOT / "playbooks/group_vars/site.yml").read_text(encoding="utf-8"))
-    assert wiring["__site_no_dane"] == [number for number, facts in release.items() if not facts["dane"]]
