@@ -52,7 +52,7 @@ def test_a_member_that_is_missing_is_seen_and_one_more_is_none_of_ours() -> None
 
 
 def test_who_is_not_in_a_group_is_put_in_whether_it_is_there_or_yet_to_be_made() -> None:
-    wanted = [{"name": "smmsp", "gid": None}, {"name": "wheel", "gid": None, "members": ["root", "ada"]}]
+    wanted: list[dict[str, Any]] = [{"name": "smmsp", "gid": None}, {"name": "wheel", "gid": None, "members": ["root", "ada"]}]
     root, ada = ({"group": "wheel", "member": name} for name in ("root", "ada"))
     assert smmsp_joining(wanted, {}) == [root, ada]
     assert smmsp_joining(wanted, {"smmsp": {"members": []}, "wheel": {"members": ["ada", "eve"]}}) == [root]
