@@ -7,6 +7,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.widgets.mail.plugins.lookup.role_packages import of_every_role
+from ansible_collections.widgets.mail.plugins.plugin_utils.fresh_connection import get_in_again
 from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
 
 
@@ -44,4 +45,16 @@ class ActionModule(ActionBase):
         if "needed_by" in given:
             given["needed_by"] = [configured(need) for need in given["needed_by"]]
         result.update(self._execute_module(module_name="widgets.mail.put_back", module_args=given, task_vars=task_vars))
+        if not result.get("failed") and result.get("confirm"):
+            result.update(self.confirmed(given, task_vars))
         return result
+
+    def confirmed(self, given: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        """Nothing where somebody gets in without the role, else the result of a task that has failed."""
+        back = given["rollback"]
+        way_in = get_in_again(self, task_vars, int(back["seconds"]))
+        if way_in.get("failed"):
+            return way_in
+        stay = {"role": given["role"], "confirm": back["name"]}
+        said = self._execute_module(module_name="widgets.mail.put_back", module_args=stay, task_vars=task_vars)
+        return said if said.get("failed") else {}

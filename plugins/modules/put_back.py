@@ -144,7 +144,7 @@ options:
     default: []
   rollback:
     description: >-
-      Puts the files back that go, unless a second task of this module confirms it over a new connection. For roles that the
+      Puts the files back that go, unless a new connection can be made without them, over which it is confirmed. For roles that the
       connection goes by.
     type: dict
     suboptions:
@@ -166,7 +166,7 @@ options:
         elements: list
         required: true
   confirm:
-    description: The name of a rollback that is to be confirmed, instead of all else.
+    description: The name of a rollback that is to be confirmed, instead of all else. The task does so itself.
     type: str
 attributes:
   check_mode:

@@ -10,13 +10,17 @@ short_description: Confirm files that would otherwise be put back
 version_added: 0.1.0
 description:
   - Ends the timed rollback that M(widgets.mail.text_files) armed with its option O(widgets.mail.text_files#module:rollback).
-  - Run it over a fresh connection. Where that takes longer than the rollback allows, the files have been put back and the module
-    fails.
+  - It leaves the connection and makes another one first, which proves that new files let somebody in. Where that takes longer than the
+    rollback allows, the files have been put back, and the module fails.
 author: The widgets.mail developers (@widgets)
 options:
   name:
     description: The name that the rollback was armed by.
     type: str
+    required: true
+  seconds:
+    description: How long the rollback waits; getting in again is tried for a minute longer. With 0 there is none, and the connection is left.
+    type: int
     required: true
 attributes:
   check_mode:
@@ -28,14 +32,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have a fresh connection
-  ansible.builtin.meta: reset_connection
-- name: Get in again
-  ansible.builtin.wait_for_connection:
-    timeout: 180
 - name: Let the new rules stay
   widgets.mail.rollback_confirm:
     name: firewall
+    seconds: 120
 """
 
 RETURN = r""" # """
@@ -46,7 +46,10 @@ from ansible_collections.widgets.mail.plugins.module_utils import rollback
 
 def main() -> None:
     """Confirm, or tell that it is too late."""
-    module = AnsibleModule(argument_spec={"name": {"type": "str", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"name": {"type": "str", "required": True}, "seconds": {"type": "int", "required": True}},
+        supports_check_mode=True,
+    )
     name = module.params["name"]
     if not module.check_mode:
         if not rollback.armed(module.run_command, name):
