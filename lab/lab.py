@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO
+from typing import IO, NoReturn
 
 import engine
 import environment
@@ -52,10 +52,15 @@ def other_release() -> str:
     return next(known for known in sorted(images.CODENAMES) if known != release())
 
 
-def prepare(steps: Steps, *releases: str) -> None:
-    """What all commands need: environment, engine, images of some releases."""
+def ensure_environment(steps: Steps) -> None:
+    """What all commands need."""
     with steps.step("environment") as (note, result):
         result.append(environment.ensure(note))
+
+
+def prepare(steps: Steps, *releases: str) -> None:
+    """What needs hosts needs besides: environment, engine, images of some releases."""
+    ensure_environment(steps)
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
     kernel.ensure(containers())
@@ -161,8 +166,7 @@ def test(arguments: argparse.Namespace) -> int:
     if in_lab:
         prepare(steps, *sorted({other_release() if name == "other" else release() for name, _ in in_lab}))
     else:
-        with steps.step("environment") as (note, result):
-            result.append(environment.ensure(note))
+        ensure_environment(steps)
     failed = False
     grown: list[str] = []
     for group in groups:
@@ -182,84 +186,77 @@ def test(arguments: argparse.Namespace) -> int:
 
 def conformance(arguments: argparse.Namespace) -> int:
     """What the paper asks for, and whether it is met by the latest results."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    return 0 if streamed(["python", "tools/conformance.py"]) else 1
+    ensure_environment(Steps(1))
+    return 0 if tool("conformance") else 1
 
 
 def docs(arguments: argparse.Namespace) -> int:
     """What of the documentation is made from specs and inventories."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    paths = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'collections'}"}
-    made = [
-        streamed(["python", f"tools/{name}.py"], paths) for name in ("role_tables", "filter_docs", "architecture", "features")
-    ]
+    ensure_environment(Steps(1))
+    made = [tool(name) for name in ("role_tables", "filter_docs", "architecture", "features")]
     return 0 if all(made) else 1
 
 
 def sanity(arguments: argparse.Namespace) -> int:
     """What the tools of others say of the collection as it is built."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    return 0 if streamed(["python", "tools/sanity.py", *arguments.parts]) else 1
+    ensure_environment(Steps(1))
+    return 0 if tool("sanity", *arguments.parts) else 1
 
 
 def mutants(arguments: argparse.Namespace) -> int:
     """Whether the tests notice what is broken on purpose."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    os.chdir(ROOT)
-    # In our place: an interruption has to wait until it has put the lab back, and a parent would not let it.
-    argv = [str(VENV / "bin/python"), "tools/mutants.py", *(["--only", arguments.only] if arguments.only else [])]
-    os.execve(argv[0], argv, check_environment())
+    ensure_environment(Steps(1))
+    become_tool("mutants", *given(arguments, "only"))
 
 
 def drill(arguments: argparse.Namespace) -> int:
     """Whether mail outlives what breaks."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    argv = ["python", "tools/drill.py"] + (["--short"] if arguments.short else [])
-    return 0 if streamed([*argv, *(["--only", arguments.only] if arguments.only else [])]) else 1
+    ensure_environment(Steps(1))
+    return 0 if tool("drill", *(["--short"] if arguments.short else []), *given(arguments, "only")) else 1
 
 
 def audit(arguments: argparse.Namespace) -> int:
     """What scanners that others wrote say about the running lab."""
     steps = Steps(3)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
+    ensure_environment(steps)
     with steps.step("engine") as (note, result):
         result.append(engine.ensure(note))
     with steps.step("scanners") as (note, result):
         result.append(scanners.ensure(note))
-    return 0 if streamed(["python", "tools/audit.py", *arguments.hosts]) else 1
+    return 0 if tool("audit", *arguments.hosts) else 1
 
 
 def bench(arguments: argparse.Namespace) -> int:
     """How fast the running lab is."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    os.chdir(ROOT)
-    # In our place, as for `mutants`: an interruption has to wait until the lab was put back.
-    argv = [str(VENV / "bin/python"), "tools/bench.py"]
-    for name in ("cells", "systems"):
-        argv += [f"--{name}", getattr(arguments, name)] if getattr(arguments, name) else []
-    os.execve(argv[0], argv, check_environment())
+    ensure_environment(Steps(1))
+    become_tool("bench", *given(arguments, "cells", "systems"))
 
 
 def bench_converge(arguments: argparse.Namespace) -> int:
     """What a converge costs."""
-    steps = Steps(1)
-    with steps.step("environment") as (note, result):
-        result.append(environment.ensure(note))
-    argv = ["python", "tools/bench_converge.py", *(["--gateways", arguments.gateways] if arguments.gateways else [])]
-    return 0 if streamed(argv) else 1
+    ensure_environment(Steps(1))
+    return 0 if tool("bench_converge", *given(arguments, "gateways")) else 1
+
+
+def given(arguments: argparse.Namespace, *names: str) -> list[str]:
+    """Options that a tool takes by the same names, where they were given."""
+    return [word for name in names if getattr(arguments, name) for word in (f"--{name}", getattr(arguments, name))]
+
+
+# Where tools find the tests, the plugins and what this directory has.
+TOOLS_PATH = {"PYTHONPATH": os.pathsep.join(str(ROOT / place) for place in (".", "collections", "lab"))}
+
+
+def tool(name: str, *argv: str) -> bool:
+    """Run one of the tools; whether it is content."""
+    return streamed(["python", f"tools/{name}.py", *argv], TOOLS_PATH)
+
+
+def become_tool(name: str, *argv: str) -> NoReturn:
+    """Run one in our place: an interruption has to wait until it has put the lab back, and a parent would not let it."""
+    os.chdir(ROOT)
+    python = str(VENV / "bin/python")
+    os.execve(python, [python, f"tools/{name}.py", *argv], check_environment() | TOOLS_PATH)
 
 
 def streamed(

@@ -25,18 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.widgets.mail.plugins.filter import policy
+from report import GREEN, GREY, RED, Steps, seconds
+
+from tests.site import lab
+from tools import scans
 
 ROOT = Path(__file__).resolve().parents[1]
-for path in (ROOT, ROOT / "lab", ROOT / "collections"):
-    if str(path) not in sys.path:
-        sys.path.insert(0, str(path))
-
-from ansible_collections.widgets.mail.plugins.filter import policy  # noqa: E402  (the root has to be on the path first)
-from report import GREEN, GREY, RED, Steps, seconds  # noqa: E402
-
-from tests.site import lab  # noqa: E402
-from tools import scans  # noqa: E402
-
 DATA = ROOT / "lab/audit.yml"
 PAGE = ROOT / "docs/audit.md"
 HOST_SCRIPT = ROOT / "lab/audit/host.sh"

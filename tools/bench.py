@@ -29,14 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.site import lab
+from tools import bench_picture
+
 ROOT = Path(__file__).resolve().parents[1]
-for entry in (str(ROOT / "collections"), str(ROOT)):
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-
-from tests.site import lab  # noqa: E402  (the root has to be on the path first)
-from tools import bench_picture  # noqa: E402
-
 AWAY = (ROOT / "tools/bench_away.py").read_text(encoding="utf-8")
 SOURCES = ROOT / "lab/bench"
 REPORT, PICTURE = ROOT / "docs/bench.md", ROOT / "docs/bench.svg"

@@ -21,15 +21,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests import pages
+from tests.site import lab, recap
+from tools import bench
+
 ROOT = Path(__file__).resolve().parents[1]
-for entry in (str(ROOT / "collections"), str(ROOT)):
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-
-from tests import pages  # noqa: E402  (the root has to be on the path first)
-from tests.site import lab, recap  # noqa: E402
-from tools import bench  # noqa: E402
-
 PAGE = ROOT / "docs/bench-converge.md"
 STATE = ROOT / ".lab/bench-converge"
 NUMBERS = [1, 2, 4, 8]

@@ -26,13 +26,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import results
+
 ROOT = Path(__file__).resolve().parents[1]
 # The suites whose tests are marked with requirements; those of other inventories read their own and cannot be collected beside them.
 SUITES = ["site", "unit"]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from tests import results  # noqa: E402  (the root has to be on the path first)
 
 LIST = ROOT / "docs/requirements.yml"
 PAGE = ROOT / ".lab/conformance.html"

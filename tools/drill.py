@@ -18,14 +18,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.site import drill, faults, lab, ledger
+from tests.site.drill import Fault
+
 ROOT = Path(__file__).resolve().parents[1]
-for entry in (str(ROOT / "collections"), str(ROOT)):
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-
-from tests.site import drill, faults, lab, ledger  # noqa: E402  (the root has to be on the path first)
-from tests.site.drill import Fault  # noqa: E402
-
 PAGE = ROOT / "docs/drill.md"
 
 

@@ -33,16 +33,12 @@ from typing import Any
 
 import yaml
 
+from tests import results
+from tests.site import lab, recap
+from tools import conformance
+from tools.conformance import Test
+
 ROOT = Path(__file__).resolve().parents[1]
-for entry in (str(ROOT / "collections"), str(ROOT)):
-    if entry not in sys.path:
-        sys.path.insert(0, entry)
-
-from tests import results  # noqa: E402  (the root has to be on the path first)
-from tests.site import lab, recap  # noqa: E402
-from tools import conformance  # noqa: E402
-from tools.conformance import Test  # noqa: E402
-
 LIST = ROOT / "tests/mutants.yml"
 REPORT = ROOT / "docs/mutants.md"
 STATE = ROOT / ".lab/mutants"
