@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,23 @@ def stranger() -> lab.Machine:
 def desk() -> lab.Machine:
     """Somebody's desk inside."""
     return lab.Machine(lab.DESK)
+
+
+@pytest.fixture
+def concentrator() -> lab.Machine:
+    """The host that tunnels end at."""
+    return lab.Machine(lab.CONCENTRATOR)
+
+
+@pytest.fixture(params=lab.TRAVELLERS)
+def traveller(request: pytest.FixtureRequest) -> lab.Machine:
+    """Each of those who come through a tunnel."""
+    return lab.Machine(request.param)
+
+
+@pytest.fixture
+def without_tunnel(traveller: lab.Machine) -> Iterator[lab.Machine]:
+    """A traveller whose tunnel is down, for one test."""
+    traveller.run("systemctl", "stop", lab.TUNNEL)
+    yield traveller
+    traveller.run("systemctl", "start", lab.TUNNEL)

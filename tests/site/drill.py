@@ -10,11 +10,11 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.site import lab, ledger, mailflow, postman
+from tests.site import lab, ledger, mailflow, network, postman
 
 GATEWAY, STORE = lab.Machine(lab.GATEWAY), lab.Machine(lab.STORE)
 STRANGER, DESK = lab.Machine(lab.STRANGER), lab.Machine(lab.DESK)
@@ -74,21 +74,10 @@ def play(*argv: str) -> Step:
 # -- the flow ----------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def addresses(numbers: range) -> Iterator[list[str]]:
+def addresses(numbers: range) -> AbstractContextManager[Sequence[str]]:
     """More addresses for the strangers."""
     own = lab.address(lab.STRANGER)
-    more = [f"{own.rsplit('.', 1)[0]}.{number}" for number in numbers]
-    link = STRANGER.sh(f"ip -o -4 address show to {own} | awk '{{print $2, $4}}'").split()
-    length = link[1].split("/")[1]
-    verbs = {
-        verb: "; ".join(f"ip address {verb} {address}/{length} dev {link[0]}" for address in more) for verb in ("add", "del")
-    }
-    STRANGER.sh(f"({verbs['del']}) 2>/dev/null; {verbs['add']}")
-    try:
-        yield more
-    finally:
-        STRANGER.sh(f"({verbs['del']}) 2>/dev/null; true")
+    return network.more_addresses(STRANGER, own, [f"{own.rsplit('.', 1)[0]}.{number}" for number in numbers])
 
 
 def queued() -> dict[str, set[str]]:

@@ -203,6 +203,7 @@ ROUTER = first("routers")
 CONCENTRATOR = first("concentrators")
 # Who comes through a tunnel: a mobile user, and the gateway of a branch office.
 TRAVELLERS = group("travellers")
+TUNNEL = "wg-quick@wg0"
 STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()) and host not in TRAVELLERS)
 DESK = next(host for host in group("props") if zone(host) != policy.open_zone(site()))
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.site import abuse, away, lab, mailflow
+from tests.site import abuse, away, lab, mailflow, network
 from tests.site.abuse import Abuse
 
 SERVER = {"address": lab.public(lab.GATEWAY), "port": lab.port("smtp")}
@@ -42,16 +42,11 @@ class Onslaught:
 
 
 @pytest.fixture(scope="module")
-def addresses(stranger: lab.Machine) -> Iterator[list[str]]:
+def addresses(stranger: lab.Machine) -> Iterator[Sequence[str]]:
     """More addresses for the stranger, so that the limits of one kind of abuse are not those of another."""
-    own = lab.address(lab.STRANGER)
     more = [str(address) for address in list(ipaddress.ip_network(lab.variables()["lab_crowd"]).hosts())[:CROWD]]
-    link = stranger.sh(f"ip -o -4 address show to {own} | awk '{{print $2, $4}}'").split()
-    length = link[1].split("/")[1]
-    for verb in ("del", "add"):
-        stranger.sh("; ".join(f"ip address {verb} {address}/{length} dev {link[0]} 2>/dev/null" for address in more) + "; true")
-    yield more
-    stranger.sh("; ".join(f"ip address del {address}/{length} dev {link[0]}" for address in more))
+    with network.more_addresses(stranger, lab.address(lab.STRANGER), more):
+        yield more
 
 
 def main_pid(gateway: lab.Machine) -> str:
@@ -60,7 +55,7 @@ def main_pid(gateway: lab.Machine) -> str:
 
 
 @pytest.fixture(scope="module")
-def onslaught(addresses: list[str], stranger: lab.Machine, gateway: lab.Machine) -> Onslaught:
+def onslaught(addresses: Sequence[str], stranger: lab.Machine, gateway: lab.Machine) -> Onslaught:
     """All of it at once."""
     *ordinary, slow, flood = addresses
     rows = ROWS

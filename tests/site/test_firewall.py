@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.site import away, lab
+from tests.site.network import denials
 
 SMTP, DNS, SSH, SYSLOG, POP = (lab.port(name) for name in ("smtp", "dns", "ssh", "syslog", "pop3"))
 UNUSED = 4444  # a port that no service has
@@ -76,12 +77,6 @@ REFUSED = {
     # from the firewall itself
     lab.FIREWALL: [(lab.STRANGER, SMTP), (lab.STRANGER, DNS), (lab.STORE, SMTP), (lab.GATEWAY, SSH), (lab.DESK, UNUSED)],
 }
-
-
-def denials(collector: lab.Machine, *filters: str) -> str:
-    """The latest lines of these packet filters on the collector."""
-    files = " ".join(f"{lab.REMOTE_LOGS}/{name}/syslog.log" for name in filters)
-    return collector.sh(f"tail -q -n 1000 {files} | grep 'SRC=' || true")
 
 
 def past(host: str) -> dict[str, str]:

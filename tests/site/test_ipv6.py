@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import policy
 
-from tests.site import abuse, away, lab, mailflow
+from tests.site import abuse, away, lab, mailflow, network
+from tests.site.network import denials, filed_under, outcomes
 
 SMTP, DNS, SSH, SYSLOG = (lab.port(name) for name in ("smtp", "dns", "ssh", "syslog"))
 READER = lab.users()[0]
@@ -22,12 +23,6 @@ GATEWAY = lab.address6(lab.GATEWAY)
 STORE = lab.address6(lab.STORE)
 SERVER = {"address": GATEWAY, "port": SMTP}
 GATES = [lab.FIREWALL, lab.ROUTER, lab.CONCENTRATOR]
-
-
-def denials(collector: lab.Machine, *filters: str) -> str:
-    """The latest lines of these packet filters on the collector."""
-    files = " ".join(f"{lab.REMOTE_LOGS}/{name}/syslog.log" for name in filters)
-    return collector.sh(f"tail -q -n 1000 {files} | grep 'SRC=' || true")
 
 
 # -- mail ------------------------------------------------------------------------------------------------------------
@@ -48,7 +43,7 @@ def test_a_user_hands_in_and_fetches_mail_over_ipv6(desk: lab.Machine) -> None:
 
 @pytest.mark.requirement("GW-1", side="negative")
 @pytest.mark.requirement("SM-14", side="negative")
-def test_nobody_relays_over_ipv6_however_he_writes_the_address(addresses: list[str], stranger: lab.Machine) -> None:
+def test_nobody_relays_over_ipv6_however_he_writes_the_address(addresses: Sequence[str], stranger: lab.Machine) -> None:
     """The same disguises as over IPv4, each conversation from an address of its own, as the limits are of one address."""
     rows = abuse.disguised()
     talks = [{**row_as_talk(row), "source": addresses[number % len(addresses)]} for number, row in enumerate(rows)]
@@ -66,19 +61,16 @@ def row_as_talk(row: abuse.Abuse) -> dict[str, object]:
 
 
 @pytest.fixture
-def addresses(stranger: lab.Machine) -> Iterator[list[str]]:
+def addresses(stranger: lab.Machine) -> Iterator[Sequence[str]]:
     """More addresses for the stranger in his own /64, which is what every customer of a provider has."""
     own = lab.address6(lab.STRANGER)
     more = [f"{own.rsplit(':', 1)[0]}:{number:x}" for number in range(0x200, 0x20C)]
-    link = stranger.sh(f"ip -o -6 address show to {own} | awk '{{print $2}}'").strip()
-    script = "; ".join(f"ip address {{verb}} {address}/128 dev {link} {{how}}" for address in more)
-    stranger.sh(script.format(verb="del", how="2>/dev/null") + "; " + script.format(verb="add", how="nodad preferred_lft 0"))
-    yield more
-    stranger.sh(script.format(verb="del", how=""))
+    with network.more_addresses(stranger, own, more, length="128", how="nodad preferred_lft 0"):
+        yield more
 
 
 @pytest.mark.requirement("SM-13", side="negative")
-def test_one_ipv6_address_cannot_take_all_connections(addresses: list[str], stranger: lab.Machine) -> None:
+def test_one_ipv6_address_cannot_take_all_connections(addresses: Sequence[str], stranger: lab.Machine) -> None:
     """The limit is of an address and not of its /64: sendmail counts no networks (docs/howto/ipv6.md has what stands against that)."""
     talk = {"turns": [{"say": "", "hear": 1}, {"say": "NOOP xxx", "hear": 0, "gap": 0.3}]}
     limit = lab.limit_of("sendmail_client_connections")
@@ -92,7 +84,7 @@ def test_one_ipv6_address_cannot_take_all_connections(addresses: list[str], stra
 
 @pytest.mark.requirement("SM-13", side="negative")
 def test_one_network_cannot_take_all_connections_either(
-    addresses: list[str], stranger: lab.Machine, collector: lab.Machine
+    addresses: Sequence[str], stranger: lab.Machine, collector: lab.Machine
 ) -> None:
     """The firewall counts what the gateway's sendmail cannot, and leaves the gateway more than one /64 may have."""
     limit = int(lab.inventory()["_meta"]["hostvars"][lab.FIREWALL]["firewall_ipv6_connections"])
@@ -175,7 +167,7 @@ def link_local(mac: str) -> str:
 def test_a_filter_tells_its_switch_which_groups_it_listens_to(firewall: lab.Machine, gateway: lab.Machine) -> None:
     """Else one that watches that (MLD snooping) keeps its neighbours' solicitations from it, and nobody finds it."""
     own = lab.address6(lab.FIREWALL, lab.zone(lab.GATEWAY))
-    link = firewall.sh(f"ip -o -6 address show to {own} | awk '{{print $2}}'").strip().split("@")[0]
+    link, _length = network.link(firewall, own)
     with gateway.talk(away.icmp6_session, kinds=[131, 143]) as witness:
         assert witness.read() == "ready"
         firewall.run("python3", "-c", JOIN, link)
@@ -218,7 +210,7 @@ def test_a_neighbour_without_a_filter_answers_an_echo_and_tells_nothing_else(nam
 def narrow(router: lab.Machine, gateway: lab.Machine) -> Iterator[int]:
     """The link to the world is narrower than the others: what is too large for it ends at the router, which says so."""
     width = 1300
-    link = router.sh(f"ip -o -6 address show to {lab.address6(lab.ROUTER, 'world')} | awk '{{print $2}}'").strip().split("@")[0]
+    link, _length = network.link(router, lab.address6(lab.ROUTER, "world"))
     router.run("ip", "link", "set", "dev", link, "mtu", str(width))
     yield width
     router.run("ip", "link", "set", "dev", link, "mtu", "1500")
@@ -244,18 +236,6 @@ def test_the_router_s_word_that_a_packet_is_too_large_comes_through_to_the_sende
 
 MAIL = [lab.port(name) for name in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps")]
 USER = lab.users()[-1]
-
-
-@pytest.fixture(params=lab.TRAVELLERS)
-def traveller(request: pytest.FixtureRequest) -> lab.Machine:
-    """Each of those who come through a tunnel."""
-    return lab.Machine(request.param)
-
-
-def outcomes(machine: lab.Machine, targets: list[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """What comes of a TCP connection to each address and port."""
-    found = machine.call(away.probe, targets=[list(target) for target in targets], timeout=2, at_once=64)
-    return {target: entry["result"] for target, entry in zip(targets, found, strict=True)}
 
 
 def in_tunnel(machine: lab.Machine) -> str:
@@ -317,14 +297,6 @@ def test_nothing_is_opened_into_a_tunnel_over_ipv6(collector: lab.Machine, desk:
         assert {result for came in found for result in came.values()} == {"silent"}
 
 
-@pytest.fixture
-def without_tunnel(traveller: lab.Machine) -> Iterator[lab.Machine]:
-    """A traveller whose tunnel is down, for one test."""
-    traveller.run("systemctl", "stop", "wg-quick@wg0")
-    yield traveller
-    traveller.run("systemctl", "start", "wg-quick@wg0")
-
-
 @pytest.mark.requirement("NET-9", side="negative")
 @pytest.mark.requirement("MS-6", side="negative")
 def test_without_a_tunnel_the_same_host_does_not_reach_the_store_over_ipv6(without_tunnel: lab.Machine) -> None:
@@ -371,13 +343,8 @@ def test_the_collector_files_a_line_by_the_ipv6_address_that_sent_it(
     word, stranger = lab.token(), lab.token()
     desk.call(away.datagram, **to, text=f"<38>Jan  1 00:00:00 {lab.GATEWAY} sm-mta[1]: {stranger}")
     nameserver.call(away.datagram, **to, text=f"<38>Jan  1 00:00:00 {lab.GATEWAY} sm-mta[1]: {word}")
-
-    def filed(what: str) -> set[str]:
-        found = collector.run("grep", "-rlF", "-e", what, lab.REMOTE_LOGS, check=False).stdout.split()
-        return {path.removeprefix(lab.REMOTE_LOGS + "/").split("/")[0] for path in found}
-
-    assert lab.until(lambda: filed(word), "the line") == {lab.NAMESERVER}
-    assert filed(stranger) == set()
+    assert lab.until(lambda: filed_under(collector, word), "the line") == {lab.NAMESERVER}
+    assert filed_under(collector, stranger) == set()
 
 
 def test_a_site_s_flows_name_no_address_that_only_one_family_has() -> None:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.site import away, lab, mailflow
+from tests.site.network import filed_under
 
 READER = lab.users()[0]
 
@@ -15,12 +16,6 @@ def lines(collector: lab.Machine, host: str, word: str, name: str = "syslog.log"
     """The lines with a word that the collector has filed under a host."""
     done = collector.run("grep", "-F", "-e", word, f"{lab.REMOTE_LOGS}/{host}/{name}", check=False)
     return done.stdout.splitlines()
-
-
-def filed_under(collector: lab.Machine, word: str) -> set[str]:
-    """The hosts under which the collector has a word."""
-    found = collector.run("grep", "-rlF", "-e", word, lab.REMOTE_LOGS, check=False).stdout.split()
-    return {path.removeprefix(lab.REMOTE_LOGS + "/").split("/")[0] for path in found}
 
 
 @pytest.mark.requirement("OPS-1", side="positive")

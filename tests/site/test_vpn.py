@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.site import away, lab, mailflow
+from tests.site.network import denials, outcomes
 
 PORT = lab.port("vpn", "udp")
 STORE = lab.address(lab.STORE)
@@ -15,34 +16,8 @@ DNS = lab.address(lab.NAMESERVER)
 MAIL = [lab.port(name) for name in ("smtp", "submission", "submissions", "pop3", "pop3s", "imaps", "sieve")]
 # Ports that are tried besides: administration, logs, and some that a scan begins with.
 OTHERS = [lab.port("ssh"), lab.port("dns"), lab.port("syslog"), 23, 80, 143, 443, 3306, 6000]
-UNIT = "wg-quick@wg0"
 USER = lab.users()[-1]
 OUTSIDE, INSIDE = (lab.address(lab.CONCENTRATOR, zone) for zone in ("outside", "inside"))
-
-
-@pytest.fixture(params=lab.TRAVELLERS)
-def traveller(request: pytest.FixtureRequest) -> lab.Machine:
-    """Each of those who come through a tunnel."""
-    return lab.Machine(request.param)
-
-
-@pytest.fixture
-def concentrator() -> lab.Machine:
-    """The host that tunnels end at."""
-    return lab.Machine(lab.CONCENTRATOR)
-
-
-def outcomes(machine: lab.Machine, targets: Iterable[tuple[str, int]], timeout: float = 2.5) -> dict[tuple[str, int], str]:
-    """What comes of a TCP connection to each address and port."""
-    asked = list(targets)
-    found = machine.call(away.probe, targets=[list(target) for target in asked], timeout=timeout, at_once=64)
-    return {target: entry["result"] for target, entry in zip(asked, found, strict=True)}
-
-
-def denials(collector: lab.Machine, *others: str) -> str:
-    """The latest lines on the collector of what the concentrator, and others, refused."""
-    logs = " ".join(f"{lab.REMOTE_LOGS}/{host}/syslog.log" for host in (lab.CONCENTRATOR, *others))
-    return collector.sh(f"tail -q -n 2000 {logs} | grep 'SRC=' || true")
 
 
 # -- through the tunnel ----------------------------------------------------------------------------------------------
@@ -76,7 +51,7 @@ def test_through_a_tunnel_nothing_is_reached_but_what_is_listed(traveller: lab.M
     assert {target: result for target, result in outcomes(traveller, targets).items() if result != "silent"} == {}
     (found,) = traveller.call(away.probe, targets=[[STORE, OTHERS[0]]])
     pattern = rf"DST={STORE} .*SPT={found['source_port']} DPT={OTHERS[0]} "
-    lab.until(lambda: re.search(pattern, denials(collector)), f"a line with {pattern}")
+    lab.until(lambda: re.search(pattern, denials(collector, lab.CONCENTRATOR)), f"a line with {pattern}")
     assert traveller.run("python3", "-c", ECHO, STORE, check=False).stdout.strip() == "silent"
 
 
@@ -123,14 +98,6 @@ def test_nothing_is_opened_into_a_tunnel(collector: lab.Machine, desk: lab.Machi
 
 
 # -- without it ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def without_tunnel(traveller: lab.Machine) -> Iterator[lab.Machine]:
-    """A traveller whose tunnel is down, for one test."""
-    traveller.run("systemctl", "stop", UNIT)
-    yield traveller
-    traveller.run("systemctl", "start", UNIT)
 
 
 @pytest.mark.requirement("NET-9", side="negative")
@@ -205,7 +172,7 @@ def test_nothing_passes_the_concentrator_from_outside_to_inside(start: str, coll
     assert {entry["result"] for entry in found} == {"silent"}
     # A router with rules of its own may be the first to refuse.
     pattern = rf"DST={STORE} .*SPT={found[0]['source_port']} DPT={MAIL[0]} "
-    lab.until(lambda: re.search(pattern, denials(collector, lab.ROUTER)), f"a line with {pattern}")
+    lab.until(lambda: re.search(pattern, denials(collector, lab.CONCENTRATOR, lab.ROUTER)), f"a line with {pattern}")
 
 
 @pytest.fixture
@@ -224,7 +191,7 @@ def test_nothing_passes_the_concentrator_from_inside_to_outside(desk: lab.Machin
     (found,) = desk.call(away.probe, targets=[target])
     assert found["result"] == "silent"
     pattern = rf"DST={target[0]} .*SPT={found['source_port']} DPT={target[1]} "
-    lab.until(lambda: re.search(pattern, denials(collector)), f"a line with {pattern}")
+    lab.until(lambda: re.search(pattern, denials(collector, lab.CONCENTRATOR)), f"a line with {pattern}")
 
 
 # -- keys, and changes -----------------------------------------------------------------------------------------------
@@ -246,7 +213,7 @@ def test_private_keys_are_roots_alone_and_nowhere_else(concentrator: lab.Machine
 def test_an_open_session_survives_when_peers_are_loaded_anew(concentrator: lab.Machine, traveller: lab.Machine) -> None:
     with traveller.talk(away.smtp_session, address=STORE, port=lab.port("smtp")) as session:
         assert session.read().startswith("220 ")
-        concentrator.run("systemctl", "reload", UNIT)
+        concentrator.run("systemctl", "reload", lab.TUNNEL)
         assert session.ask("NOOP").startswith("250 ")
         assert session.ask("QUIT").startswith("221 ")
 
