@@ -26,9 +26,10 @@ from tests.unit.inventory import BOTH, CERTIFICATE, KEYS, ROOT, lab_variables
 TABLE = ROOT / "tests/unit/data/wrong_inputs.yml"
 CASES: list[dict[str, Any]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
 INVENTORY = "inventories/lab"
+# What the lab makes when its hosts are made, and this goes without.
+MADE = {"site_vpn_peers", "site_tls", "site_acme", "site_mta_sts"}
 UNTOUCHED = "no-such-container"
 SAID = re.compile(r"(?P<whose>.+) needs? (?P<count>\d+) correction\(s\)\. Nothing was changed\. (?P<words>.*)", re.DOTALL)
-# Public halves of keys that nobody has: those of the lab's peers are made with its props.
 # One for each processor, up to as many as a small machine has.
 SERVERS = min(4, len(os.sched_getaffinity(0)))
 
@@ -67,7 +68,7 @@ def spoilt(case: dict[str, Any]) -> dict[str, Any]:
         place, last = follow(variables, path)
         place[last] = value
     roots = {path.split("/")[0] for path in [*case.get("unset", []), *case.get("set", {})]}
-    return {name: variables[name] for name in roots | {"site_vpn_peers", "site_tls"}}
+    return {name: variables[name] for name in roots | MADE}
 
 
 def arguments(case: dict[str, Any], scratch: Path) -> list[str]:
