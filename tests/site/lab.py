@@ -24,6 +24,7 @@ import yaml
 from ansible_collections.widgets.mail.plugins.filter import idn, policy
 
 from tests.site import agent, agents
+from tests.site.shipped import source
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = Path(os.environ.get("SITE_INVENTORY", ROOT / "inventories/lab"))
@@ -206,12 +207,6 @@ TRAVELLERS = group("travellers")
 TUNNEL = "wg-quick@wg0"
 STRANGER = next(host for host in group("props") if zone(host) == policy.open_zone(site()) and host not in TRAVELLERS)
 DESK = next(host for host in group("props") if zone(host) != policy.open_zone(site()))
-
-
-@cache
-def source(module: str) -> str:
-    """The text of a module whose functions run on hosts."""
-    return Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
 
 
 # -- hosts -----------------------------------------------------------------------------------------------------------

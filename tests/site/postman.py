@@ -1,6 +1,6 @@
 """Posts numbered messages at a steady rate, keeps a ledger of every reply, and collects what arrives: the drill's two ends.
 
-Sent to a host and run there like tests/site/away.py (`tests.site.lab.Machine.talk`), so it imports nothing but the standard library.
+Sent to a host and run there like the modules of tests/site/away (`tests.site.lab.Machine.talk`), and like them it imports nothing else.
 Each function goes on talking, a line of JSON for a line of JSON, and ends when its input does.
 """
 
@@ -27,6 +27,8 @@ import threading
 import time
 from typing import Any
 
+from tests.site.away.common import main, say
+
 HEADER = "X-Drill"
 # Small ones mostly, as mail is; the large ones are longer than a socket's buffer.
 MARK = re.compile(rf"(?m)^{HEADER}: t[0-9a-f]{{16}}-".encode())
@@ -35,12 +37,6 @@ CONNECTING, ANSWERING = 15.0, 60.0  # seconds that a server may take
 # A sender comes back as a mail server does, only sooner: nobody wants to watch for hours.
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 15.0
 AT_ONCE = 48  # messages on their way
-
-
-def say(value: Any) -> None:
-    """One line of JSON to whoever called."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
 
 
 def plain(text: bytes) -> bytes:
@@ -303,10 +299,5 @@ def mbox_session(path: str, word: str, every: float = 0.2) -> None:
             found = []
 
 
-def main() -> None:
-    """Call the named function with the arguments on standard input."""
-    globals()[sys.argv[1]](**json.loads(sys.stdin.readline()))
-
-
 if __name__ == "__main__":
-    main()
+    main(globals())
