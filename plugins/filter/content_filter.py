@@ -162,8 +162,5 @@ class FilterModule:
         return {
             "content_filter_ndb": content_filter_ndb,
             "content_filter_hsb": content_filter_hsb,
-            "content_filter_errors": content_filter_errors,
-            "content_filter_greylist_errors": content_filter_greylist_errors,
-            "content_filter_key_errors": content_filter_key_errors,
             "content_filter_keys": content_filter_keys,
         }

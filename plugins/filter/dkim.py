@@ -165,7 +165,6 @@ class FilterModule:
         """Name -> function."""
         return {
             "dkim_key_errors": dkim_key_errors,
-            "dkim_public": dkim_public,
             "dkim_records": dkim_records,
             "dkim_signers": dkim_signers,
             "dmarc_errors": dmarc_errors,

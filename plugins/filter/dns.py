@@ -384,13 +384,11 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Name -> function."""
         return {
-            "dns_anchor_errors": dns_anchor_errors,
             "dns_anchors": dns_anchors,
             "dns_clients": dns_clients,
             "dns_signed": dns_signed,
             "dns_signed_views": dns_signed_views,
             "dns_unsigned": dns_unsigned,
-            "dns_zone_errors": dns_zone_errors,
             "dns_zone_files": dns_zone_files,
             "dns_zone_path": zone_path,
             "dns_zones": dns_zones,

@@ -73,7 +73,6 @@ class FilterModule:
         """Names of the filters."""
         return {
             "idn_domain": idn_domain,
-            "idn_address": idn_address,
             "idn_domains": idn_domains,
             "idn_users": idn_users,
             "idn_aliases": idn_aliases,

@@ -543,11 +543,6 @@ def policy_listeners(site: Site, host: str, service: str) -> list[dict[str, Any]
     ]
 
 
-def policy_address(host: str, site: Site) -> str:
-    """A host's own address, as a filter to map a list of names with."""
-    return host_address(site, host)
-
-
 def policy_addresses(site: Site, hosts: list[str]) -> list[str]:
     """All own addresses of some hosts."""
     return [address for host in hosts for address in host_addresses(site, host)]
@@ -980,7 +975,6 @@ class FilterModule:
             "policy_pat": policy_pat,
             "policy_collector": policy_collector,
             "policy_listeners": policy_listeners,
-            "policy_address": policy_address,
             "policy_addresses": policy_addresses,
             "policy_targets": policy_targets,
             "policy_known_as": policy_known_as,

@@ -136,7 +136,5 @@ class FilterModule:
         """Name -> function."""
         return {
             "pop3_accounts": pop3_accounts,
-            "pop3_errors": pop3_errors,
             "pop3_sieve_script": pop3_sieve_script,
-            "pop3_sieve_errors": pop3_sieve_errors,
         }

@@ -83,5 +83,4 @@ class FilterModule:
             "mail_quota_errors": mail_quota_errors,
             "sendmail_quotas": sendmail_quotas,
             "sendmail_quota_addresses": sendmail_quota_addresses,
-            "sendmail_quota_errors": sendmail_quota_errors,
         }

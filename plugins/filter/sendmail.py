@@ -640,8 +640,6 @@ class FilterModule:
             "sendmail_header_checks": sendmail_header_checks,
             "sendmail_header_expected": sendmail_header_expected,
             "sendmail_milters": sendmail_milters,
-            "sendmail_filter_errors": sendmail_filter_errors,
-            "sendmail_tls_errors": sendmail_tls_errors,
             "mail_domains": mail_domains,
             "mail_relay_from": mail_relay_from,
             "mail_smart_host": mail_smart_host,

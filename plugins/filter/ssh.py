@@ -86,7 +86,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "ssh_allow_users": ssh_allow_users,
-            "ssh_bad_keys": ssh_bad_keys,
             "ssh_client_keys": ssh_client_keys,
             "ssh_host_keys": ssh_host_keys,
             "ssh_lockout": ssh_lockout,

@@ -90,5 +90,4 @@ class FilterModule:
             "mail_senders": mail_senders,
             "mail_sender_errors": mail_sender_errors,
             "sendmail_senders": sendmail_senders,
-            "sendmail_sender_errors": sendmail_sender_errors,
         }

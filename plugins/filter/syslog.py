@@ -88,4 +88,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names of the filters."""
-        return {"syslog_errors": syslog_errors, "syslog_allowed": syslog_allowed}
+        return {"syslog_allowed": syslog_allowed}

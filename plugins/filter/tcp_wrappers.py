@@ -65,7 +65,5 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
-            "tcp_wrappers_client": tcp_wrappers_client,
-            "tcp_wrappers_permits": tcp_wrappers_permits,
             "tcp_wrappers_rules": tcp_wrappers_rules,
         }

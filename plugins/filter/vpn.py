@@ -143,7 +143,6 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Name -> function."""
         return {
-            "vpn_peer_errors": vpn_peer_errors,
             "vpn_errors": vpn_errors,
             "vpn_peers": vpn_peers,
             "vpn_networks": vpn_networks,
