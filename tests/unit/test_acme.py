@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.widgets.mail.plugins.filter import dns, idn, policy, sendmail
+from ansible_collections.widgets.mail.plugins.filter import dns, idn, policy, policy_checks, sendmail
 
 from tests.unit.inventory import site_of, variables
 
@@ -35,7 +35,7 @@ def rules(site: dict[str, Any], flow: str, gate: str | None = None) -> list[tupl
 
 
 def test_the_inventory_is_sound(site: dict[str, Any], users: list[dict[str, Any]]) -> None:
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     aliases = idn.idn_aliases(variables("acme")["site_aliases"])
     assert sendmail.mail_errors(users, aliases, [d["name"] for d in site["domains"]], {}, STORES) == []
 
@@ -54,7 +54,7 @@ def test_a_flow_between_hosts_makes_a_rule_of_each_family_that_mixes_none(site: 
 
 def test_no_rule_opens_more_than_its_flow_where_a_host_has_no_ipv6(site: dict[str, Any]) -> None:
     del site["hosts"]["mx2"]["interfaces"]["edge"]["address6"]
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     assert rules(site, "smtp-out") == [
         ("forward", "10.77.16.11", None),
         ("forward", "2001:db8:ac:10::11", None),
@@ -66,7 +66,7 @@ def test_a_zone_without_ipv6_has_no_part_in_it(site: dict[str, Any]) -> None:
     del site["zones"]["office"]["network6"]
     for name in ("wall", "workstation"):
         del site["hosts"][name]["interfaces"]["office"]["address6"]
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     assert {":" in saddr for _, saddr, _ in rules(site, "pop")} == {False}
     assert policy.policy_sources(site, "store1", "pop3s") == ["10.77.32.0/22"]
 
@@ -109,7 +109,7 @@ def test_a_border_router_filters_ipv6_by_the_hosts_own_addresses(site: dict[str,
     }
     del site["hosts"]["internet"]["interfaces"]["uplink"]
     site["zones"]["uplink"]["gateway"] = "edge-router"
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     found = policy.policy_border_rules(site, "edge-router")
     assert [(r["iif"], r["saddr"], r["daddr"]) for r in found if r["flow"] == "smtp-in"][:2] == [
         ("world", None, "198.51.100.135"),
@@ -131,7 +131,7 @@ def test_a_site_may_do_without_a_firewall(site: dict[str, Any]) -> None:
         {"id": "smtp-in", "from": "any", "to": "mx1", "services": ["smtp"]},
         {"id": "smtp-to-store", "from": "mx1", "to": "store1", "services": ["smtp"]},
     ]
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     assert policy.firewall_host(site) is None
     assert (policy.policy_rules(site), policy.policy_static(site)) == ([], [])
     assert policy.policy_sources(site, "store1", "smtp") == ["198.51.100.135"]
@@ -156,7 +156,7 @@ def test_a_wrong_ipv6_entry_is_named(site: dict[str, Any], path: tuple[str, ...]
     for key in path[:-1]:
         table = table[key]
     table[path[-1]] = value
-    errors = " ".join(policy.policy_errors(site))
+    errors = " ".join(policy_checks.policy_errors(site))
     assert [word for word in words if word not in errors] == [], errors
 
 
@@ -291,7 +291,7 @@ def test_domains_of_users_and_aliases_get_theirs() -> None:
 
 def test_what_has_no_a_label_is_refused_by_name(site: dict[str, Any]) -> None:
     site["domains"].append({"name": idn.idn_domain("straße.example"), "store": "store1"})
-    (error,) = policy.policy_errors(site)
+    (error,) = policy_checks.policy_errors(site)
     assert "straße.example" in error
 
 

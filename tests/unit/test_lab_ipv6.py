@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any
 
 import pytest
-from ansible_collections.widgets.mail.plugins.filter import dns, policy, sendmail, tcp_wrappers
+from ansible_collections.widgets.mail.plugins.filter import dns, policy, policy_checks, sendmail, tcp_wrappers
 
 from tests.unit.inventory import lab_site, lab_site4, lab_variables
 
@@ -44,7 +44,7 @@ def by_family(rules: list[dict[str, Any]]) -> tuple[list[Rule], list[Rule], list
 
 
 def test_every_host_and_zone_has_both_families(site: dict[str, Any]) -> None:
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     assert lab_variables()["site_ipv6"] is True
     links = [link for host in site["hosts"].values() for link in host["interfaces"].values()]
     assert [link for link in links if not link.get("address6")] == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible_collections.widgets.mail.plugins.filter import pix, policy
+from ansible_collections.widgets.mail.plugins.filter import pix, policy, policy_checks
 
 from tests.unit.inventory import ROOT, site_of, variables
 
@@ -44,7 +44,7 @@ def lab() -> Tables:
 @pytest.mark.parametrize("inventory", INVENTORIES)
 def test_the_inventories_are_sound(inventory: str) -> None:
     site, data = tables(inventory)
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     assert pix.pix_errors(site, data) == []
 
 
@@ -296,7 +296,7 @@ FLOWS: list[tuple[dict[str, Any], list[str]]] = [
 def test_a_flow_that_a_pix_cannot_carry_is_named(lab: Tables, flow: dict[str, Any], words: list[str]) -> None:
     site, data = lab
     site["flows"].append({"id": "odd", **flow})
-    assert policy.policy_errors(site) == []
+    assert policy_checks.policy_errors(site) == []
     errors = " ".join(pix.pix_errors(site, data))
     for word in ["Flow odd", *words]:
         assert word in errors
