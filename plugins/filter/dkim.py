@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from ansible_collections.widgets.mail.plugins.module_utils.dkim_store import NEXT, PREVIOUS, SIGNING, WITHDRAWN
+
 try:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -33,7 +35,7 @@ except ImportError:  # the functions also serve programs that run without Ansibl
 
 Entry = dict[str, Any]
 
-NEXT, SIGNING, PREVIOUS, WITHDRAWN = STATES = ("next", "signing", "previous", "withdrawn")
+STATES = (NEXT, SIGNING, PREVIOUS, WITHDRAWN)
 KEYS = {"domain", "selector", "key", "state"}
 DMARC_KEYS = {"policy", "reports"}
 POLICIES = ("none", "quarantine", "reject")

@@ -19,8 +19,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter.dkim import WITHDRAWN, dkim_public
+from ansible_collections.widgets.mail.plugins.filter.dkim import dkim_public
 from ansible_collections.widgets.mail.plugins.filter.policy import host_address6
+from ansible_collections.widgets.mail.plugins.module_utils.dkim_store import WITHDRAWN
 
 Row = dict[str, Any]
 

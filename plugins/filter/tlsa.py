@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.acme import acme_hosts
 from ansible_collections.widgets.mail.plugins.filter.tls import CERTIFICATE, is_path
+from ansible_collections.widgets.mail.plugins.module_utils.tlsa_store import SERVING
 
 try:
     from cryptography import x509
@@ -27,7 +28,6 @@ except ImportError:  # ansible-core brings it; what only imports this file may l
 
 Entry = dict[str, Any]
 
-SERVING = "serving"
 NAME = "_25._tcp"  # where the records of a mail server stand
 FORM = "3 1 1"  # the server's own certificate, its public key, SHA-256
 DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
