@@ -67,7 +67,7 @@ def spoilt(case: dict[str, Any]) -> dict[str, Any]:
         place, last = follow(variables, path)
         place[last] = value
     roots = {path.split("/")[0] for path in [*case.get("unset", []), *case.get("set", {})]}
-    return {name: variables[name] for name in roots | {"site_vpn_peers", "site_tls"}}
+    return {name: variables[name] for name in roots | {"site_vpn_peers", "site_tls", "site_acme", "site_mta_sts"}}
 
 
 def arguments(case: dict[str, Any], scratch: Path) -> list[str]:
