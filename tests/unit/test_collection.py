@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,8 @@ INVENTORY = "inventories/lab"
 HERE = "ansible_collections/widgets/mail"
 
 
-def ansible(where: Path, *argv: str) -> str:
-    """Run one of this environment's Ansible programs in a directory, as somebody without this clone would."""
+def ansible(where: Path, *argv: str, code: int = 0) -> str:
+    """Run one of this environment's Ansible programs in a directory, as somebody without this clone would, to end with this code."""
     settings = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     own = {"ANSIBLE_COLLECTIONS_PATH": str(where), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(where / "home")}
     program = str(Path(sys.executable).with_name(argv[0]))
@@ -34,7 +35,7 @@ def ansible(where: Path, *argv: str) -> str:
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    assert done.returncode == 0, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
+    assert done.returncode == code, f"{' '.join(argv)}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
@@ -91,6 +92,17 @@ def test_every_plugin_has_documentation(place: Path, kind: str) -> None:
     assert names
     ansible(place, "ansible-doc", "-t", kind, *names)
     assert [line for line in listed if "UNDOCUMENTED" in line] == []
+
+
+def test_whoever_takes_the_labs_inventory_reads_at_once_all_that_still_needs_its_lab_yml(place: Path) -> None:
+    """As the README has it: something else in the place of lab.yml."""
+    mine = place / "inventories/mine"
+    shutil.copytree(ROOT / "inventories/lab", mine, ignore=shutil.ignore_patterns("lab.yml"))
+    said = ansible(place, "ansible-playbook", "widgets.mail.validate", "-i", "inventories/mine", code=2)
+    texts = "".join((mine / f"group_vars/all/{name}.yml").read_text(encoding="utf-8") for name in ("site", "users"))
+    wanted = set(re.findall(r"\blab_(?!acme_hosts)\w+", texts))
+    assert len(wanted) > 3
+    assert {name for name in wanted if f"needs {name}, which is not defined." not in said} == set()
 
 
 def test_the_versions_agree() -> None:
