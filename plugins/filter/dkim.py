@@ -33,7 +33,11 @@ except ImportError:  # the functions also serve programs that run without Ansibl
 
 Entry = dict[str, Any]
 
-NEXT, SIGNING, PREVIOUS, WITHDRAWN = STATES = ("next", "signing", "previous", "withdrawn")
+NEXT = "next"
+SIGNING = "signing"
+PREVIOUS = "previous"
+WITHDRAWN = "withdrawn"
+STATES = (NEXT, SIGNING, PREVIOUS, WITHDRAWN)
 KEYS = {"domain", "selector", "key", "state"}
 DMARC_KEYS = {"policy", "reports"}
 POLICIES = ("none", "quarantine", "reject")
