@@ -17,7 +17,8 @@ Entry = dict[str, Any]
 KEYS = {"directory", "contact", "terms_agreed", "authority", "renew_days", "hosts"}
 MAILBOX = re.compile(r"^[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z")
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
-HTTP, HTTPS = 80, 443
+HTTP = 80
+HTTPS = 443
 
 
 def acme_hosts(acme: Any, gateways: list[str]) -> list[str]:

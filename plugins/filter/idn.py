@@ -27,7 +27,7 @@ def idn_address(address: Any) -> Any:
     """A mail address with A-labels after the @; anything else as it is."""
     if not isinstance(address, str) or "@" not in address or address.startswith("|"):
         return address
-    local, _, domain = address.rpartition("@")
+    local, _at, domain = address.rpartition("@")
     return f"{local}@{idn_domain(domain)}"
 
 

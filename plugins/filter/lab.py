@@ -58,6 +58,12 @@ def lab_reverse_name(address: str) -> str:
     return ipaddress.ip_address(address).reverse_pointer + "."
 
 
+def lab_between(names: list[str]) -> list[str]:
+    """The names between the root and these, but for themselves: a zone at the root knows them only because others lie below."""
+    above = {name.split(".", cut)[cut] for name in names for cut in range(1, name.count(".") + 1)}
+    return sorted(above - set(names))
+
+
 def lab_conflicts(
     networks: list[dict[str, Any]], hosts: list[str], prefix: str, engine: dict[str, list[dict[str, Any]]]
 ) -> list[str]:
@@ -104,5 +110,6 @@ class FilterModule:
             "lab_links": lab_links,
             "lab_reverse_name": lab_reverse_name,
             "lab_reverse_zone": lab_reverse_zone,
+            "lab_between": lab_between,
             "lab_conflicts": lab_conflicts,
         }

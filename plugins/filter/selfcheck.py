@@ -25,8 +25,12 @@ from ansible_collections.widgets.mail.plugins.module_utils.dkim_store import WIT
 
 Row = dict[str, Any]
 
-GOOD, BAD, ABSENT, UNKNOWN = "good", "bad", "absent", "unknown"
-NOT_PUBLISHED, NOT_SET_UP = "not published", "not set up"
+GOOD = "good"
+BAD = "bad"
+ABSENT = "absent"
+UNKNOWN = "unknown"
+NOT_PUBLISHED = "not published"
+NOT_SET_UP = "not set up"
 REFUSAL = re.compile(r"^[45]\d\d ")
 ACCEPTED = re.compile(r"^25[01] ")
 WIDTHS = (10, 30, 8)
@@ -47,7 +51,7 @@ def answer(seen: Mapping[str, Any], name: str, kind: str) -> tuple[list[str], st
 def tags(text: str) -> dict[str, str]:
     """The parts of a DKIM, DMARC or MTA-STS record."""
     parts = (part.partition("=") for part in text.split(";") if "=" in part)
-    return {name.strip().lower(): re.sub(r"\s+", "", value) for name, _, value in parts}
+    return {name.strip().lower(): re.sub(r"\s+", "", value) for name, _equals, value in parts}
 
 
 def _same(check: str, subject: str, said: tuple[list[str], str], wanted: list[str]) -> Row:
@@ -130,8 +134,8 @@ def _mta_sts(seen: Mapping[str, Any], name: str, gateways: list[str], wanted: Ma
     if said["error"]:
         return row("MTA-STS", name, BAD, f"{text}, but the policy: {said['error']}", "a policy by HTTPS")
     lines = [line.partition(":") for line in said["text"].splitlines()]
-    mode = "".join(value.strip() for key, _, value in lines if key.strip() == "mode")
-    patterns = [value.strip().lower() for key, _, value in lines if key.strip() == "mx"]
+    mode = "".join(value.strip() for key, _colon, value in lines if key.strip() == "mode")
+    patterns = [value.strip().lower() for key, _colon, value in lines if key.strip() == "mx"]
     left_out = [host for host in gateways if host not in patterns and f"*.{host.partition('.')[2]}" not in patterns]
     modes = [wanted["mode"]] if wanted else ["enforce", "testing"]
     verdict = GOOD if mode in modes and not left_out else BAD
@@ -178,7 +182,7 @@ def _door(
         (sender, way, reply) for sender, all_ in said["relay"].items() for way, reply in zip(said["ways"], all_, strict=True)
     ]
     open_ways = [f"{way} from <{sender}>" for sender, way, reply in replies if ACCEPTED.match(reply)]
-    silent = [reply for _, _, reply in replies if not REFUSAL.match(reply) and not ACCEPTED.match(reply)]
+    silent = [reply for _sender, _way, reply in replies if not REFUSAL.match(reply) and not ACCEPTED.match(reply)]
     if open_ways:
         out = [row("relay", address, BAD, f"takes {', '.join(open_ways)}", "refused")]
     elif silent:

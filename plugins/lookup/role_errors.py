@@ -50,6 +50,7 @@ from ansible.errors import AnsibleError, AnsibleLookupError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.lookup import LookupBase
 from ansible.template import trust_as_template
+from ansible_collections.widgets.mail.plugins.lookup.undefined import lacking
 from ansible_collections.widgets.mail.plugins.plugin_utils.role_checks import wrong
 from ansible_collections.widgets.mail.plugins.plugin_utils.role_files import ROLES, load
 
@@ -127,7 +128,11 @@ class LookupModule(LookupBase):
             name: trusted(option["default"]) for name, option in specs.items() if "default" in option and name not in variables
         }
         templar = self._templar.copy_with_new_env(available_variables={**variables, **defaults})
-        values = {name: templar.template(variables[name]) for name in specs if name in variables}
+        named = {name: variables[name] for name in specs if name in variables}
+        unset = [message for name, value in named.items() for message in lacking(name, value, templar.template)]
+        if unset:
+            return unset
+        values = {name: templar.template(value) for name, value in named.items()}
         late = []
         for name, default in defaults.items():
             try:

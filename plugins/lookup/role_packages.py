@@ -59,7 +59,7 @@ def role_packages(roles: list[str], release: str, directory: Path = ROLES) -> li
     """The packages of several roles, or parts of roles, sorted, each once."""
     found: set[str] = set()
     for term in roles:
-        role, _, part = term.partition(":")
+        role, _colon, part = term.partition(":")
         if not (directory / role).is_dir():
             raise ValueError(f"there is no role {role} in {directory}")
         path = directory / role / "vars" / "main.yml"

@@ -87,7 +87,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils import files, owners
 
 DAYS = "365"  # that a first certificate lasts
-KEY_MODE, REQUEST_MODE = 0o400, 0o644
+KEY_MODE = 0o400
+REQUEST_MODE = 0o644
 SAN = re.compile(r"DNS:([^,\s]+)")
 
 

@@ -255,7 +255,7 @@ def main() -> None:
             "owned": {"type": "list", "elements": "str", "default": []},
             "work": {"type": "path", "required": True},
             "worked_on": {"type": "list", "elements": "str", "default": []},
-            "keys": {"type": "str", "default": "keys"},
+            "keys": {"type": "str", "default": "keys", "no_log": False},
             "group": {"type": "str", "required": True},
             "validate": {"type": "list", "elements": "str", "required": True},
         },

@@ -31,6 +31,7 @@ attributes:
     description: BIND is told nothing.
   diff_mode:
     support: none
+    description: States are told instead.
 """
 
 EXAMPLES = r"""
@@ -102,7 +103,9 @@ def main() -> None:
             for view in views if not module.check_mode else []:
                 module.run_command(["rndc", "dnssec", "-checkds", wanted, zone, "IN", view], check_rc=True)
         for path, state in (keys if module.check_mode else states_of(directory, zone)).items():
-            _, out, _ = module.run_command(["dnssec-dsfromkey", "-2", path.removesuffix(".state") + ".key"], check_rc=True)
+            _code, out, _err = module.run_command(
+                ["dnssec-dsfromkey", "-2", path.removesuffix(".state") + ".key"], check_rc=True
+            )
             records += out.split("\n")[:-1]
             told = f"{parent_has(state)} as it was told" if parent_has(state) else "of which it was told nothing"
             states.append(f"{zone}: key {os.path.basename(path).split('+')[-1].removesuffix('.state')}, DS record {told}")

@@ -71,7 +71,6 @@ options:
       content:
         description: What the file is to hold, the key included where there is one. Empty where somebody else keeps it.
         type: str
-        no_log: true
       made:
         description: Whether another task before this one makes the file, so that check mode counts on it.
         type: bool

@@ -47,6 +47,11 @@ def test_reverse_zones_are_cut_at_the_last_octet() -> None:
     assert lab.lab_reverse_zone("198.51.100.5") == "100.51.198.in-addr.arpa"
 
 
+def test_every_name_between_the_root_and_a_zone_is_told_once_and_no_zone_is() -> None:
+    zones = ["elsewhere.example", "firm.example", "a.b.firm.example", "198.in-addr.arpa", "top"]
+    assert lab.lab_between(zones) == ["arpa", "b.firm.example", "example", "in-addr.arpa"]
+
+
 def conflicts(containers: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[str]:
     return lab.lab_conflicts(networks(), ["fw"], "widgets", {"containers": containers, "networks": others})
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import http.client
 import ipaddress
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import dkim, selfcheck
 from ansible_collections.widgets.mail.plugins.module_utils import dkim_store
+from ansible_collections.widgets.mail.plugins.modules import selfcheck_look
 
 from tests.unit.inventory import lab_site
 
@@ -229,3 +234,42 @@ def test_a_backup_is_told_by_the_host_that_has_it() -> None:
     results = [{"item": wanted[0], "stat": {"exists": True, "mtime": 5.0}}, {"item": wanted[1], "stat": {"exists": False}}]
     found = selfcheck.selfcheck_backups({"a": {"__selfcheck_made": {"results": results}}}, wanted)
     assert [backup["made"] for backup in found] == [5.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        (200, {"text": "version: STSv1\n", "error": ""}),
+        # A sender follows nobody elsewhere (RFC 8461, 3.3), and so takes this for no policy.
+        (302, {"text": "", "error": "the server says 302 Found"}),
+        (404, {"text": "", "error": "the server says 404 Not Found"}),
+    ],
+)
+def test_a_policy_is_what_the_server_itself_hands_out(
+    status: int, found: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Policy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.headers["Host"], self.path))
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(b"version: STSv1\n")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    asked: list[tuple[str, str]] = []
+    server = HTTPServer(("127.0.0.1", 0), Policy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def plainly(host: str, timeout: int, context: Any) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(host, timeout=timeout)
+        connection._create_connection = lambda *_args, **_more: socket.create_connection(("127.0.0.1", server.server_port))  # type: ignore[attr-defined]
+        return connection
+
+    monkeypatch.setattr(http.client, "HTTPSConnection", plainly)
+    assert selfcheck_look.policy(DOMAIN, 5) == found
+    assert asked == [(f"mta-sts.{DOMAIN}", "/.well-known/mta-sts.txt")]
+    server.shutdown()
+    server.server_close()

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Puts certificates that an ACME authority has signed into the files that daemons read, beside their keys, and has them reload.
 
     install.py SETTINGS STATE

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Asks an ACME authority for the certificates that are due.
 
     renew.py SETTINGS STATE

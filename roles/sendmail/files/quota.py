@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Says to sendmail whether a mailbox is full: a server for its map of type socket.
 
     quota.py SETTINGS
@@ -43,7 +42,7 @@ def notify(state: str) -> None:
 
 def bare(address: str) -> str:
     """An address in small letters, without what stands behind a plus sign before the @."""
-    local, _, domain = address.strip().strip("<>").lower().rpartition("@")
+    local, _at, domain = address.strip().strip("<>").lower().rpartition("@")
     return f"{local.partition('+')[0]}@{domain.rstrip('.')}"
 
 
@@ -144,7 +143,7 @@ class Server:
             if name == "here":
                 self.places[name] = Place(lambda: asyncio.open_unix_connection(self.settings["dovecot"]))
             else:
-                host, _, port = name.rpartition(":")
+                host, _colon, port = name.rpartition(":")
                 self.places[name] = Place(lambda: asyncio.open_connection(host.strip("[]"), int(port)))
         return self.places[name]
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """A milter for the ports where users hand in mail: in From and Sender stands an address that is theirs, or the message is refused.
 
     senders.py SOCKET MAP
@@ -63,7 +62,7 @@ def owner(user: str) -> str:
 
 def bare(address: str) -> str:
     """An address without what stands behind a plus sign before the @."""
-    local, _, domain = address.rpartition("@")
+    local, _at, domain = address.rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
 
 
