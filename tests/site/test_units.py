@@ -29,6 +29,7 @@ SESSION = {
     "rules of the packet filter are checked": "ip link show lo >/dev/null && echo probe",
     "a process is looked into": "readlink /proc/1/exe | sed s/.*/probe/",
     "services are seen to": "systemctl daemon-reload && echo probe",
+    "systemd does what a session may not": "systemd-run --quiet --wait --pipe sh -c 'grep -q ^Seccomp:.0 /proc/self/status && echo probe'",
     "packets are watched": "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 3); print(\"probe\")'",
     "files of the system may be written": "test -w /usr && test -w /etc && test -w /boot && test -w /root && echo probe",
     "packages are seen to": "dpkg --audit && apt-get -qq check && echo probe",
@@ -41,3 +42,12 @@ def test_a_session_of_the_administrator_is_whole(what: str, collector: lab.Machi
     argv = ["ssh", "-o", "BatchMode=yes", f"root@{lab.fqdn(lab.GATEWAY)}", SESSION[what]]
     done = collector.run(*argv, check=False)
     assert (done.returncode, done.stdout[:5]) == (0, "probe"), done.stderr
+
+
+@pytest.mark.requirement("OPS-5", side="negative")
+def test_a_session_leaves_to_systemd_what_nobody_does_in_one(collector: lab.Machine) -> None:
+    # Who is let is told that there is no such file, as on the host itself.
+    command = "LC_ALL=C swapoff /nowhere"
+    done = collector.run("ssh", "-o", "BatchMode=yes", f"root@{lab.fqdn(lab.GATEWAY)}", command, check=False)
+    assert done.returncode != 0 and "Not superuser" in done.stderr, done.stderr
+    assert "No such file" in lab.Machine(lab.GATEWAY).run("sh", "-c", command, check=False).stderr
