@@ -116,7 +116,9 @@ def mta_sts_outward_errors(outward: Any, site: Site, gateways: list[str], tls: A
     errors = []
     certificates = tls.get("certificates") or {} if isinstance(tls, dict) else {}
     if not set(gateways) <= set(certificates):
-        errors.append("site_mta_sts_outward is true, but the gateways have no TLS: whoever asks for it would get no mail; set site_tls first.")
+        errors.append(
+            "site_mta_sts_outward is true, but the gateways have no TLS: whoever asks for it would get no mail; set site_tls first."
+        )
     for host in gateways:
         if not leads_out(site, host, HTTPS):
             errors.append(

@@ -68,7 +68,9 @@ def _subjects(pem: str) -> list[tuple[str, Any]]:
 
 def tls_subjects(pem: str) -> list[str]:
     """The names of a text's certificates on one line each, as ``openssl x509 -noout -subject -nameopt compat`` writes them."""
-    return ["".join(f"/{'+'.join(_part(part) for part in parts)}" for parts in subject.rdns) for _text, subject in _subjects(pem)]
+    return [
+        "".join(f"/{'+'.join(_part(part) for part in parts)}" for parts in subject.rdns) for _text, subject in _subjects(pem)
+    ]
 
 
 def _part(attribute: Any) -> str:
@@ -83,7 +85,11 @@ def _part(attribute: Any) -> str:
 def _der(tag: int, content: bytes) -> bytes:
     """A value in DER."""
     size = len(content)
-    length = bytes([size]) if size < 128 else (lambda b: bytes([128 + len(b)]) + b)(size.to_bytes((size.bit_length() + 7) // 8, "big"))
+    length = (
+        bytes([size])
+        if size < 128
+        else (lambda b: bytes([128 + len(b)]) + b)(size.to_bytes((size.bit_length() + 7) // 8, "big"))
+    )
     return bytes([tag]) + length + content
 
 

@@ -96,7 +96,10 @@ def test_no_policy_is_fetched_from_a_zone_that_no_stranger_is_in() -> None:
 
 
 def test_the_labs_domains_with_a_policy_fit_together() -> None:
-    domains = {"kept": {"mode": "enforce", "mx": "own", "shows": "own"}, "tried": {"mode": "testing", "mx": "any", "shows": "other"}}
+    domains = {
+        "kept": {"mode": "enforce", "mx": "own", "shows": "own"},
+        "tried": {"mode": "testing", "mx": "any", "shows": "other"},
+    }
     assert lab.lab_sts_names(domains, "a.example") == {
         "world-web": ["mta-sts.kept.a.example", "mta-sts.tried.a.example"],
         "world-own": ["mx.kept.a.example"],

@@ -186,15 +186,25 @@ def authority(*parts: tuple[x509.ObjectIdentifier, str]) -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), start, start + timedelta(days=900))
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), start, start + timedelta(days=900)
+    )
     return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 NAMES = [
     [(NameOID.COMMON_NAME, "Lab authority")],
-    [(NameOID.COUNTRY_NAME, "DE"), (NameOID.ORGANIZATION_NAME, "  Acmé   GmbH (Test) + Söhne"), (NameOID.COMMON_NAME, "Root CA <1>")],
+    [
+        (NameOID.COUNTRY_NAME, "DE"),
+        (NameOID.ORGANIZATION_NAME, "  Acmé   GmbH (Test) + Söhne"),
+        (NameOID.COMMON_NAME, "Root CA <1>"),
+    ],
     [(NameOID.ORGANIZATION_NAME, "A/B"), (NameOID.LOCALITY_NAME, "\u8a8d")],
-    [(NameOID.DOMAIN_COMPONENT, "example"), (NameOID.EMAIL_ADDRESS, "CA@widgets.example"), (NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60)],
+    [
+        (NameOID.DOMAIN_COMPONENT, "example"),
+        (NameOID.EMAIL_ADDRESS, "CA@widgets.example"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60),
+    ],
 ]
 
 
@@ -221,7 +231,10 @@ def test_authorities_of_one_name_are_numbered_and_what_is_no_certificate_is_pass
 
 
 def test_where_others_policies_are_kept_to_no_public_authority_vouches_for_who_is_to_be_verified() -> None:
-    policy = [{"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"}, {"domain": "B.example", "level": "verified"}]
+    policy = [
+        {"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"},
+        {"domain": "B.example", "level": "verified"},
+    ]
     text = sendmail.sendmail_access([], tls=policy, issuers=['/O=Acme (Test) + "Co"/CN=Root <1>\\xC3']).splitlines()
     assert [row for row in text if row.startswith(("TLS_", "Authority"))] == [
         # A name with a * ends sendmail's reading of what stands behind it: so the issuer stands before it.
