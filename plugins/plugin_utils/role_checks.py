@@ -33,6 +33,7 @@ from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_b
 from ansible_collections.widgets.mail.plugins.filter.submission import sendmail_sender_errors
 from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
+from ansible_collections.widgets.mail.plugins.filter.tls import tls_subjects
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
 
 Values = Mapping[str, Any]
@@ -668,6 +669,11 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "firewall": _firewall,
     "hardening": _hardening,
     "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
+    "mta_sts_resolver": lambda v: (
+        []
+        if not v["mta_sts_resolver_authorities_pem"] or tls_subjects(v["mta_sts_resolver_authorities_pem"])
+        else ["mta_sts_resolver_authorities_pem holds no certificate that can be read: it must be PEM, or empty."]
+    ),
     "network": _network,
     "pop3": _pop3,
     "sendmail": _sendmail,
