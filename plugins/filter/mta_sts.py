@@ -114,8 +114,8 @@ def mta_sts_outward_errors(outward: Any, site: Site, gateways: list[str], tls: A
     if not outward:
         return []
     errors = []
-    certificates = tls.get("certificates") or {} if isinstance(tls, dict) else {}
-    if not set(gateways) <= set(certificates):
+    # What is no dictionary tls_errors tells of.
+    if isinstance(tls, dict) and not set(gateways) <= set(tls.get("certificates") or {}):
         errors.append(
             "site_mta_sts_outward is true, but the gateways have no TLS: whoever asks for it would get no mail; set site_tls first."
         )
