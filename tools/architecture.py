@@ -84,7 +84,10 @@ def wiring() -> dict[str, list[str]]:
     variables = load(ROOT / "playbooks/group_vars/site.yml")
     out: dict[str, dict[str, None]] = {}
     for name, value in variables.items():
-        role = next((path.name for path in (ROOT / "roles").iterdir() if name.startswith(f"{path.name}_")), None)
+        # The longest name that fits: one role's may begin with another's.
+        role = max(
+            (path.name for path in (ROOT / "roles").iterdir() if name.startswith(f"{path.name}_")), key=len, default=None
+        )
         if role:
             out.setdefault(role, {}).update(dict.fromkeys(in_text(value, variables)))
     return {role: list(names) for role, names in out.items() if names}

@@ -64,6 +64,35 @@ def lab_between(names: list[str]) -> list[str]:
     return sorted(above - set(names))
 
 
+# Whom the servers' names in a policy fit (MTA-STS): the mail server's own, any below the domain, or somebody else's.
+STS_MX = {"own": "mx.{0}", "any": "*.{0}", "other": "mx.nobody.example"}
+# Which certificate a mail server shows who asks for it by its name: without one it is that of another name.
+STS_SHOWN = {"own": "world-own", "any": "world-any", "unknown": "unknown-own"}
+
+
+def lab_sts_names(domains: dict[str, dict[str, str]], foreign: str) -> dict[str, list[str]]:
+    """Certificates of domains with a policy (MTA-STS), each with its names: what their mail servers show, and the policies' server."""
+    out: dict[str, list[str]] = {"world-web": [f"mta-sts.{name}.{foreign}" for name in domains]} if domains else {}
+    for name, said in domains.items():
+        if shown := STS_SHOWN.get(said["shows"]):
+            out.setdefault(shown, []).append(("*" if shown == "world-any" else "mx") + f".{name}.{foreign}")
+    return out
+
+
+def lab_sts_policies(domains: dict[str, dict[str, str]], foreign: str) -> dict[str, str]:
+    """The policy of each domain, by the name of its server."""
+    return {
+        f"mta-sts.{name}.{foreign}": "version: STSv1\r\n"
+        f"mode: {said['mode']}\r\nmx: {STS_MX[said['mx']].format(f'{name}.{foreign}')}\r\nmax_age: 86400\r\n"
+        for name, said in domains.items()
+    }
+
+
+def lab_sts_shown(domains: dict[str, dict[str, str]], foreign: str) -> dict[str, str]:
+    """The certificate that a mail server shows, by the name that it is asked for."""
+    return {f"mx.{name}.{foreign}": STS_SHOWN[said["shows"]] for name, said in domains.items() if said["shows"] in STS_SHOWN}
+
+
 def lab_conflicts(
     networks: list[dict[str, Any]], hosts: list[str], prefix: str, engine: dict[str, list[dict[str, Any]]]
 ) -> list[str]:
@@ -111,5 +140,8 @@ class FilterModule:
             "lab_reverse_name": lab_reverse_name,
             "lab_reverse_zone": lab_reverse_zone,
             "lab_between": lab_between,
+            "lab_sts_names": lab_sts_names,
+            "lab_sts_policies": lab_sts_policies,
+            "lab_sts_shown": lab_sts_shown,
             "lab_conflicts": lab_conflicts,
         }

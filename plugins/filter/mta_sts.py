@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.dns import fqdn
-from ansible_collections.widgets.mail.plugins.filter.policy import Site, policy_sources
+from ansible_collections.widgets.mail.plugins.filter.policy import Site, leads_out, open_zone, policy_sources
 from ansible_collections.widgets.mail.plugins.filter.tls import CERTIFICATE, KEY, is_path
 
 KEYS = {"mode", "max_age", "reports", "host", "certificate"}
@@ -107,6 +107,27 @@ def mta_sts_errors(sts: Any, site: Site, gateways: list[str], tls: Any, acme: li
     return errors
 
 
+def mta_sts_outward_errors(outward: Any, site: Site, gateways: list[str], tls: Any) -> list[str]:
+    """What stands against keeping to others' policies, an inventory's `site_mta_sts_outward`. Empty where all is well, or where it is off."""
+    if not isinstance(outward, bool):
+        return [f"site_mta_sts_outward is {outward!r}: it must be true or false."]
+    if not outward:
+        return []
+    errors = []
+    # What is no dictionary tls_errors tells of.
+    if isinstance(tls, dict) and not set(gateways) <= set(tls.get("certificates") or {}):
+        errors.append(
+            "site_mta_sts_outward is true, but the gateways have no TLS: whoever asks for it would get no mail; set site_tls first."
+        )
+    for host in gateways:
+        if not leads_out(site, host, HTTPS):
+            errors.append(
+                f"site_mta_sts_outward: no flow leads from {host} to TCP port {HTTPS} of the world, where others' policies are: add one, such "
+                f"as {{id: mta-sts-out, from: {host}, to: {open_zone(site)}, services: [https]}}."
+            )
+    return errors
+
+
 class FilterModule:
     """Filters that make a policy of site_mta_sts."""
 
@@ -115,6 +136,7 @@ class FilterModule:
             "mta_sts_errors": mta_sts_errors,
             "mta_sts_host": mta_sts_host,
             "mta_sts_names": mta_sts_names,
+            "mta_sts_outward_errors": mta_sts_outward_errors,
             "mta_sts_policy": mta_sts_policy,
             "mta_sts_records": mta_sts_records,
         }

@@ -375,6 +375,23 @@ def policy_targets(site: Site, host: str, service: str) -> list[str]:
     return out
 
 
+def leads_out(site: Site, host: str, port: int) -> bool:
+    """Whether some flow lets a host reach a TCP port of anybody in the world."""
+    names = {name for name, service in site["services"].items() if port in service.get("tcp", [])}
+    own = {("host", host), ("zone", host_zone(site, host))}
+    return any(
+        names & set(flow["services"])
+        and own & set(_endpoints(site, flow["from"]))
+        and ("zone", open_zone(site)) in _endpoints(site, flow["to"])
+        for flow in site["flows"]
+    )
+
+
+def policy_inside(site: Site) -> list[str]:
+    """Networks of the zones that no stranger is in: those behind the firewall, and beyond tunnels."""
+    return [network for zone in [*level_zones(site)[1:], *tunnel_zones(site)] for network in zone_networks(site, zone)]
+
+
 def _targets(site: Site, value: Any) -> set[str]:
     """Names of the hosts that `to` of a flow opens; the open zone means strangers, so none of ours."""
     out: set[str] = set()
@@ -583,6 +600,7 @@ class FilterModule:
             "policy_zones": policy_zones,
             "policy_pat": policy_pat,
             "policy_collector": policy_collector,
+            "policy_inside": policy_inside,
             "policy_listeners": policy_listeners,
             "policy_addresses": policy_addresses,
             "policy_targets": policy_targets,

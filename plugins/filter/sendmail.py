@@ -39,6 +39,8 @@ PIPE = "|"
 UNSAFE_PROGRAMS = ("bash", "dash", "perl", "procmail", "python3", "sed", "sh", "uudecode", "vacation", "xargs")
 # The access map writes networks as whole octets; a network is never spelt out in more lines than this.
 MOST_LINES = 256
+# The access map's word for those who may have signed the certificate of somebody who is to be verified.
+ISSUER = "Authority"
 
 
 def connect_keys(network: str) -> list[str]:
@@ -95,6 +97,7 @@ def sendmail_access(
     ipv6: bool = False,
     tls: list[dict[str, Any]] | None = None,
     own_certificate: str = "",
+    issuers: list[str] | None = None,
 ) -> str:
     """Text of the access map.
 
@@ -103,7 +106,8 @@ def sendmail_access(
     greeting pause; 0 for none) hold for every client but the loopback address and ``exempt``. Clients in ``unlisted`` are let in
     whatever a block list says of them, and mail for ``friends`` is taken from everybody. ``tls`` says with whom TLS must be how good;
     None is no TLS at all. ``own_certificate`` is the file of the
-    certificate for those of them who know us by it, where others are shown another.
+    certificate for those of them who know us by it, where others are shown another. Where ``issuers`` are given, who is to be verified has
+    a certificate of one of these.
     """
     loopback = ["127.0.0.1", *(["::1"] if ipv6 else [])]
     rows = [(f"Connect:{key}", "RELAY") for net in [*loopback, *relay_from] for key in connect_keys(net)]
@@ -123,8 +127,19 @@ def sendmail_access(
     if tls is not None:
         # What talks to itself needs no TLS: the client queue's runner, say.
         rows += [(f"Srv_Features:{key}", "S") for net in loopback for key in connect_keys(net)]
-        rows += [row for entry in tls for row in _tls_rows(entry, own_certificate)]
+        rows += [row for entry in tls for row in _tls_rows(entry, own_certificate, issuers or [])]
+        rows += [(f"{ISSUER}:{_xtext(name)}", "OK") for name in issuers or []]
     return _table(rows)
+
+
+def _xtext(name: str) -> str:
+    """A certificate's name as sendmail has it in its macros (xtext with more characters than RFC 3461 has)."""
+    return "".join(char if "!" <= char <= "~" and char not in '+\\(<>")' else f"+{ord(char):02X}" for char in name)
+
+
+def sendmail_sts(domains: list[str], policy: list[dict[str, Any]]) -> str:
+    """Text of the map of domains that nobody's policy is asked for: the site's own, and those that its own policy of TLS has."""
+    return _table([(domain.lower(), "none") for domain in [*domains, *(row["domain"] for row in policy if row.get("domain"))]])
 
 
 def _peer_keys(peer: str) -> list[str]:
@@ -135,19 +150,20 @@ def _peer_keys(peer: str) -> list[str]:
         return [peer.lower()]
 
 
-def _demand(entry: dict[str, Any]) -> str:
+def _demand(entry: dict[str, Any], issuers: list[str]) -> str:
     """What TLS with somebody must be, as the access map says it. All of it is for a while (TEMP): mail waits, and none is returned."""
     if entry["level"] == "encrypted":
         return "TEMP+ENCR:128"
     if entry["level"] == "verified":
-        # Without a name it is the one of the server that mail goes to.
-        return f"TEMP+VERIFY:128+CN{':' + entry['name'].lower() if entry.get('name') else ''}"
+        # Without a name it is the one of the server that mail goes to. The issuer comes first: of what stands behind a name that a
+        # certificate with a * has, sendmail sees nothing.
+        return f"TEMP+VERIFY:128+{f'CITag:{ISSUER}++' if issuers else ''}CN{':' + entry['name'].lower() if entry.get('name') else ''}"
     return "OK"
 
 
-def _tls_rows(entry: dict[str, Any], certificate: str = "") -> list[tuple[str, str]]:
+def _tls_rows(entry: dict[str, Any], certificate: str, issuers: list[str]) -> list[tuple[str, str]]:
     """The rows of one entry of the policy of TLS."""
-    demand = _demand(entry)
+    demand = _demand(entry, issuers)
     if entry.get("domain"):
         return [(f"TLS_Rcpt:{entry['domain'].lower()}", demand)]
     rows = []
@@ -640,6 +656,7 @@ class FilterModule:
             "sendmail_header_checks": sendmail_header_checks,
             "sendmail_header_expected": sendmail_header_expected,
             "sendmail_milters": sendmail_milters,
+            "sendmail_sts": sendmail_sts,
             "mail_domains": mail_domains,
             "mail_relay_from": mail_relay_from,
             "mail_smart_host": mail_smart_host,

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.policy import Site, policy_addresses
 
+try:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    HAS_CRYPTOGRAPHY = True
+except ImportError:  # ansible-core brings it; what only imports this file may lack it
+    HAS_CRYPTOGRAPHY = False
+
 KEYS = {"authority", "certificates", "between", "policy", "next", "tlsa"}
 LEVELS = ("none", "opportunistic", "encrypted", "verified")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
 KEY = re.compile(r"-----BEGIN ((EC|RSA) )?PRIVATE KEY-----\s[^-]+-----END ((EC|RSA) )?PRIVATE KEY-----")
+
+
+# As OpenSSL calls them where it writes a name on one line; others by their number.
+SHORT = (
+    {
+        NameOID.COMMON_NAME: "CN",
+        NameOID.COUNTRY_NAME: "C",
+        NameOID.STATE_OR_PROVINCE_NAME: "ST",
+        NameOID.LOCALITY_NAME: "L",
+        NameOID.ORGANIZATION_NAME: "O",
+        NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+        NameOID.DOMAIN_COMPONENT: "DC",
+        NameOID.EMAIL_ADDRESS: "emailAddress",
+        NameOID.SERIAL_NUMBER: "serialNumber",
+    }
+    if HAS_CRYPTOGRAPHY
+    else {}
+)
 
 
 def is_path(value: Any) -> bool:
@@ -26,6 +53,74 @@ def tls_path(value: Any, default: str) -> str:
 def tls_text(value: Any) -> str:
     """The text of a certificate that a role has to write; empty where it is the path of a file, or nothing."""
     return f"{value.strip()}\n" if isinstance(value, str) and value.strip() and not is_path(value) else ""
+
+
+def _subjects(pem: str) -> list[tuple[str, Any]]:
+    """Each certificate of a text that can be read, and its subject's name."""
+    found = []
+    for match in CERTIFICATE.finditer(pem) if HAS_CRYPTOGRAPHY else ():
+        try:
+            found.append((match[0], x509.load_pem_x509_certificate(match[0].encode()).subject))
+        except ValueError:
+            continue
+    return found
+
+
+def tls_subjects(pem: str) -> list[str]:
+    """The names of a text's certificates on one line each, as ``openssl x509 -noout -subject -nameopt compat`` writes them."""
+    return [
+        "".join(f"/{'+'.join(_part(part) for part in parts)}" for parts in subject.rdns) for _text, subject in _subjects(pem)
+    ]
+
+
+def _part(attribute: Any) -> str:
+    """One part of a name, with what OpenSSL does to octets that are not printable ASCII and to those between parts."""
+    value = ""
+    for octet in str(attribute.value).encode():
+        char = chr(octet)
+        value += f"\\x{octet:02X}" if not 32 <= octet <= 126 else "\\" + char if char in "/+" else char
+    return f"{SHORT.get(attribute.oid, attribute.oid.dotted_string)}={value}"
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    """A value in DER."""
+    size = len(content)
+    length = (
+        bytes([size])
+        if size < 128
+        else (lambda b: bytes([128 + len(b)]) + b)(size.to_bytes((size.bit_length() + 7) // 8, "big"))
+    )
+    return bytes([tag]) + length + content
+
+
+def _name_hash(subject: Any) -> str:
+    """OpenSSL's hash of a name, by which it finds an authority in a directory: of values in small letters with single spaces."""
+    canonical = b""
+    for part in subject.rdns:
+        values = []
+        for attribute in part:
+            numbers = [int(number) for number in attribute.oid.dotted_string.split(".")]
+            oid = bytes([40 * numbers[0] + numbers[1]])
+            for number in numbers[2:]:
+                septets = [number & 127]
+                while number := number >> 7:
+                    septets.insert(0, 128 | number & 127)
+                oid += bytes(septets)
+            value = re.sub(r"[ \t\n\v\f\r]+", " ", str(attribute.value).strip()).lower()
+            values.append(_der(0x30, _der(0x06, oid) + _der(0x0C, value.encode())))
+        canonical += _der(0x31, b"".join(sorted(values)))
+    return f"{int.from_bytes(hashlib.sha1(canonical, usedforsecurity=False).digest()[:4], 'little'):08x}"
+
+
+def tls_hashed(pem: str, directory: str) -> list[dict[str, str]]:
+    """Files that OpenSSL finds a text's certificates by in a directory: ``path`` and ``content`` of each."""
+    seen: dict[str, int] = {}
+    out = []
+    for text, subject in _subjects(pem):
+        name = _name_hash(subject)
+        out.append({"path": f"{directory}/{name}.{seen.get(name, 0)}", "content": f"{text}\n"})
+        seen[name] = seen.get(name, 0) + 1
+    return out
 
 
 def tls_policy(tls: dict[str, Any], site: Site, host: str, gateways: list[str], stores: list[str]) -> list[dict[str, str]]:
@@ -87,6 +182,8 @@ class FilterModule:
         return {
             "tls_path": tls_path,
             "tls_text": tls_text,
+            "tls_hashed": tls_hashed,
             "tls_policy": tls_policy,
+            "tls_subjects": tls_subjects,
             "tls_errors": tls_errors,
         }

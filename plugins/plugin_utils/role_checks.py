@@ -33,6 +33,7 @@ from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_b
 from ansible_collections.widgets.mail.plugins.filter.submission import sendmail_sender_errors
 from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
+from ansible_collections.widgets.mail.plugins.filter.tls import tls_subjects
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
 
 Values = Mapping[str, Any]
@@ -86,6 +87,7 @@ TEXTS = {
     "content_filter_dkim_keys.key",
     "hardening_banner",
     "mta_sts_pem",
+    "mta_sts_resolver_authorities_pem",
     "pop3_tls_pem",
     "sendmail_tls_authority_pem",
     "sendmail_tls_pem",
@@ -210,6 +212,8 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hardening_packages_absent": PACKAGE,
     "hardening_umask": (_matches(r"^[0-7]{3}\Z"), 'three octal digits in quotes, such as "027"'),
     "hardening_cron_users": USER,
+    "mta_sts_resolver_inside": NETWORK,
+    "mta_sts_resolver_resolvers": ADDRESS,
     "mta_sts_mx": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
     "network_links.name": LINK,
     "network_links.mac": MAC,
@@ -523,6 +527,17 @@ def _sendmail(v: Values) -> list[str]:
         )
     if v["sendmail_tls"] and profile == "client":
         errors.append("sendmail_tls is true: a client has no daemon that could have a certificate; it encrypts by itself.")
+    if v["sendmail_sts_port"] and not v["sendmail_tls"]:
+        errors.append(
+            f"sendmail_sts_port is {v['sendmail_sts_port']}, but sendmail_tls is false: whoever asks for verified TLS would get no mail."
+        )
+    verified = any(row["level"] == "verified" for row in v["sendmail_tls_policy"])
+    if v["sendmail_sts_port"] and verified and not v["sendmail_tls_issuers"]:
+        errors.append(
+            "sendmail_tls_issuers is empty, and sendmail_sts_port is set: anybody in the world whom a public authority knows by a name could "
+            "be one that sendmail_tls_policy wants verified. Name the authorities of sendmail_tls_authority, as "
+            "openssl x509 -noout -subject -nameopt compat does."
+        )
     if v["sendmail_tls_policy"] and not v["sendmail_tls"]:
         errors.append(
             "sendmail_tls_policy is not empty, but sendmail_tls is false: without a certificate nothing of it would hold."
@@ -654,6 +669,11 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "firewall": _firewall,
     "hardening": _hardening,
     "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
+    "mta_sts_resolver": lambda v: (
+        []
+        if not v["mta_sts_resolver_authorities_pem"] or tls_subjects(v["mta_sts_resolver_authorities_pem"])
+        else ["mta_sts_resolver_authorities_pem holds no certificate that can be read: it must be PEM, or empty."]
+    ),
     "network": _network,
     "pop3": _pop3,
     "sendmail": _sendmail,

@@ -124,6 +124,13 @@ DRIFTS = [
         "! test -e /etc/systemd/system/clamav-daemon.service.d/sandbox.conf",
     ),
     Drift(
+        "mta_sts_resolver",
+        lab.GATEWAY,
+        "policies of others are waited for all day",
+        "sed -i 's/timeout: .*/timeout: 86400/' /etc/mta-sts-resolver/daemon.yml",
+        "grep -q 'timeout: 86400' /etc/mta-sts-resolver/daemon.yml",
+    ),
+    Drift(
         "mta_sts",
         lab.GATEWAY,
         "senders are told to forget the policy",

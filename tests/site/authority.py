@@ -23,13 +23,13 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def certificate(name: str, days: int = 30, stranger: bool = False) -> str:
+def certificate(name: str, days: int = 30, stranger: bool = False, by: str = "authority") -> str:
     """A new key and a certificate of that name, in one text; by another authority of the same name where a stranger signs."""
     key = ec.generate_private_key(ec.SECP256R1())
     if stranger:
         signer = ec.generate_private_key(ec.SECP256R1())
     else:
-        loaded = serialization.load_pem_private_key((PLACE / "authority.key").read_bytes(), None)
+        loaded = serialization.load_pem_private_key((PLACE / f"{by}.key").read_bytes(), None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         signer = loaded
     now = datetime.now(UTC)
@@ -37,7 +37,7 @@ def certificate(name: str, days: int = 30, stranger: bool = False) -> str:
     made = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
-        .issuer_name(x509.load_pem_x509_certificate(authority().encode()).subject)
+        .issuer_name(x509.load_pem_x509_certificate((PLACE / f"{by}.pem").read_bytes()).subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=2))

@@ -91,6 +91,14 @@ def pushed(machine: lab.Machine) -> None:
     machine.run("sendmail", "-Am", "-qf", "-OMinQueueAge=0", "-OMaxQueueAge=0")
 
 
+def partner_has_tls(offered: bool) -> None:
+    """The foreign mail server with TLS or without, once it is so."""
+    stranger = lab.Machine(lab.STRANGER)
+    stranger.sh(f"postconf smtpd_tls_security_level={'may' if offered else 'none'} && postfix reload")
+    place = {"address": lab.address(lab.STRANGER), "port": lab.port("smtp"), "starttls": "smtp"}
+    lab.until(lambda: ("pem" in stranger.call(away.tls_probe, **place)) == offered, "the other setting in force")
+
+
 def arrived_abroad(word: str) -> str:
     """The message with the word out of the foreign mailbox, once it is there."""
     name = FOREIGNER.split("@")[0]

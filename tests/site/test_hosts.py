@@ -30,7 +30,9 @@ LOOPBACK = {
     lab.STORE: {("tcp", 143)},  # whom sendmail asks about passwords
     lab.NAMESERVER: {("tcp", 953), ("tcp", lab.port("dns")), ("udp", lab.port("dns"))},  # rndc, and its own resolver
     # Whom sendmail asks about signatures, on the release whose sendmail can (tests/site/test_dane.py).
-    lab.GATEWAY: set() if os.environ.get("LAB_RELEASE", "12") == "12" else {("tcp", lab.port("dns")), ("udp", lab.port("dns"))},
+    # And about others' policies (tests/site/test_mta_sts.py).
+    lab.GATEWAY: {("tcp", 8461)}
+    | (set() if os.environ.get("LAB_RELEASE", "12") == "12" else {("tcp", lab.port("dns")), ("udp", lab.port("dns"))}),
 }
 # The container engine's own resolver: in every container, in a network namespace that the engine shares with it.
 ENGINE = "127.0.0.11"

@@ -52,6 +52,16 @@ def test_mail_leaves_over_the_family_that_the_other_side_has(family: int) -> Non
     assert re.search(rf"from {lab.fqdn(lab.GATEWAY)} \({lab.fqdn(lab.GATEWAY)} \[", text)
 
 
+@pytest.mark.requirement("SM-12", side="positive")
+def test_mail_for_a_domain_that_takes_none_comes_back_at_once(gateway: lab.Machine) -> None:
+    """A null MX record (RFC 7505): nobody waits five days to learn it."""
+    word, name = lab.token(), f"carol@mute.{lab.foreign_domain()}"
+    mailflow.from_the_desk([name], word, mailflow.ours(READER))
+    text = mailflow.fetched(READER, word, deadline=40)
+    assert text is not None and re.search(r"(?m)^Status: 5\.", text) and f"rfc822;{name}" in text.replace(" ", ""), text
+    assert gateway.sh(f"cd /var/spool/mqueue && grep -l {word} df* 2>/dev/null || true").strip() == ""
+
+
 @pytest.mark.requirement("GW-1", side="positive")
 def test_whoever_has_ipv6_sends_over_it_and_his_address_is_on_record(gateway: lab.Machine) -> None:
     """By MX, as a server of the world does, which takes an AAAA record before an A record."""

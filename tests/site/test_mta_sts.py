@@ -1,12 +1,15 @@
-"""What senders are asked to keep to (MTA-STS): found by the DNS, fetched by HTTPS under its own name, true, and nothing else served."""
+"""MTA-STS: what senders are asked to keep to is found, fetched, true, and all that is served; what others ask for is kept to."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from tests.site import authority, away, lab
+from tests.site import authority, away, lab, mailflow
 
 DOMAIN = lab.domain()
 NAME = f"mta-sts.{DOMAIN}"
@@ -98,3 +101,204 @@ def test_a_new_certificate_is_shown_after_a_reload_by_the_same_process(gateway: 
         gateway.sh(f"cp -p /run/kept.pem {file} && rm /run/kept.pem")
         gateway.run("systemctl", "reload", "lighttpd")
         lab.until(lambda: stranger.call(away.tls_probe, **PLACE).get("pem") == before, "the certificate from before")
+
+
+# -- what others ask for -----------------------------------------------------------------------------------------------
+
+READER = lab.users()[0]
+DOMAINS: dict[str, dict[str, str]] = lab.variables()["lab_sts_domains"]
+DAEMON = "postfix-mta-sts-resolver"
+LOG = "/var/log/mail.log"
+SERVER_OF_POLICIES = "branch"
+
+
+def whom(name: str) -> str:
+    """Somebody in one of the foreign domains."""
+    return f"carol@{name}.{lab.foreign_domain()}"
+
+
+def queued(gateway: lab.Machine, word: str) -> str:
+    """The queue's number of the message with the word; empty where there is none."""
+    return gateway.sh(f"cd /var/spool/mqueue && grep -l {word} df* 2>/dev/null | cut -c3- || true").strip()
+
+
+def reason(gateway: lab.Machine, word: str) -> str:
+    """Why a message with the word is still here, as an administrator reads it: in the log, beside the number that the queue has."""
+    number = lab.until(lambda: queued(gateway, word), "the message in the queue", deadline=60)
+    found = lab.until(
+        lambda: gateway.sh(f"grep -E '{number}: .*(reject=4|stat=Deferred)' {LOG} || true"), "a reason", deadline=90
+    )
+    return str(found)
+
+
+@contextmanager
+def held(gateway: lab.Machine, *words: str) -> Iterator[None]:
+    """Messages with the words are out of the queue at the end."""
+    try:
+        yield
+    finally:
+        for word in words:
+            for number in queued(gateway, word).split():
+                gateway.sh(f"rm -f /var/spool/mqueue/?f{number}")
+
+
+def abroad(word: str) -> bool:
+    """Whether the message with the word has come to the foreign mailbox."""
+    return lab.Machine(lab.STRANGER).run("grep", "-q", word, "/var/mail/carol", check=False).returncode == 0
+
+
+@pytest.mark.requirement("SM-15", side="positive")
+@pytest.mark.parametrize("name", [name for name in DOMAINS if name in ("kept", "starred", "tried")])
+def test_mail_goes_out_where_the_server_is_what_the_policy_says_or_the_policy_asks_for_nothing(
+    name: str, gateway: lab.Machine
+) -> None:
+    word = lab.token()
+    with held(gateway, word):
+        mailflow.from_the_desk([whom(name)], word, mailflow.ours(READER))
+        assert "TLSv1" in mailflow.arrived_abroad(word)
+    if DOMAINS[name]["mode"] == "enforce":
+        # That server shows its certificate, which a public authority vouches for, to those alone who ask for it by this name.
+        said = f"STARTTLS=client, relay=mx.{name}.{lab.foreign_domain()}"
+        lab.until(lambda: gateway.sh(f"grep -F '{said}' {LOG} | grep -F verify=OK || true"), "a line about TLS")
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("misnamed", "the certificate is not for mx.misnamed"),
+        ("doubted", "authentication failed"),
+        ("redirected", "not found in"),
+    ],
+)
+def test_mail_waits_and_says_why_where_the_server_is_not_what_the_policy_says(
+    name: str, why: str, gateway: lab.Machine
+) -> None:
+    word = lab.token()
+    with held(gateway, word):
+        mailflow.from_the_desk([whom(name)], word, mailflow.ours(READER))
+        assert why in reason(gateway, word)
+        assert not abroad(word)
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+def test_mail_waits_where_somebody_has_taken_the_offer_of_tls_away(gateway: lab.Machine) -> None:
+    word = lab.token()
+    mailflow.partner_has_tls(False)
+    try:
+        mailflow.from_the_desk([whom("kept")], word, mailflow.ours(READER))
+        assert "does not support STARTTLS" in reason(gateway, word) and not abroad(word)
+    finally:
+        mailflow.partner_has_tls(True)
+    mailflow.pushed(gateway)
+    mailflow.arrived_abroad(word)
+
+
+@pytest.mark.requirement("SM-15", side="positive")
+def test_a_key_in_the_dns_counts_in_place_of_a_policy_where_the_release_looks_at_it(gateway: lab.Machine) -> None:
+    """RFC 8461 2. The policy names another server, the key is the right one. Debian 12 knows of no keys."""
+    word = lab.token()
+    with held(gateway, word):
+        mailflow.from_the_desk([whom("keyed")], word, mailflow.ours(READER))
+        if re.search(r"\bDANE\b", gateway.sh("sendmail -d0.13 -bt </dev/null")):
+            assert mailflow.arrived_abroad(word)
+        else:
+            assert "not found in" in reason(gateway, word)
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+def test_one_message_to_somebody_with_a_policy_and_somebody_without_is_no_way_round_it(gateway: lab.Machine) -> None:
+    """All of these are at one server, and sendmail hands it all it has for it over one connection."""
+    word = lab.token()
+    with held(gateway, word):
+        mailflow.from_the_desk([mailflow.FOREIGNER, whom("doubted"), whom("kept")], word, mailflow.ours(READER))
+        mailflow.arrived_abroad(word)
+        number = lab.until(lambda: queued(gateway, word), "the rest in the queue", deadline=60)
+        mailflow.pushed(gateway)
+        lab.until(lambda: "carol@kept" not in gateway.sh(f"cat /var/spool/mqueue/qf{number}"), "the one that is as it says")
+        assert whom("doubted") in gateway.sh(f"cat /var/spool/mqueue/qf{number}")
+        assert f"for <{whom('doubted')}>" not in lab.Machine(lab.STRANGER).sh("cat /var/mail/carol")
+
+
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.parametrize("how", ["gone", "silent"])
+def test_without_an_answer_about_policies_mail_for_others_waits_and_mail_inside_does_not(
+    how: str, gateway: lab.Machine
+) -> None:
+    """Nobody who takes the answer away gets mail in the clear by it; and it is all on its way once there are answers."""
+    outward, inward = lab.token(), lab.token()
+    stop, start = {
+        "gone": (f"systemctl stop {DAEMON}", f"systemctl start {DAEMON}"),
+        "silent": (f"systemctl kill -s STOP {DAEMON}", f"systemctl kill -s CONT {DAEMON}"),
+    }[how]
+    gateway.sh(stop)
+    try:
+        mailflow.from_the_desk([mailflow.FOREIGNER], outward, mailflow.ours(READER))
+        before = time.monotonic()
+        mailflow.from_the_world([mailflow.ours(READER)], inward)
+        assert mailflow.fetched(READER, inward) is not None and time.monotonic() - before < 10
+        # Where it is silent sendmail waits for it, some seconds for each look, and no more.
+        assert "nobody says whether there is a policy" in reason(gateway, outward) and not abroad(outward)
+    finally:
+        gateway.sh(start)
+    lab.until(lambda: gateway.sh(f"systemctl is-active {DAEMON}").strip() == "active", "the service")
+    mailflow.pushed(gateway)
+    mailflow.arrived_abroad(outward)
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+def test_a_policy_holds_while_nobody_can_fetch_it_and_after_a_restart(gateway: lab.Machine) -> None:
+    """Who can keep it from being fetched cannot make it forgotten."""
+    first, second = lab.token(), lab.token()
+    web = lab.Machine(SERVER_OF_POLICIES)
+    with held(gateway, first, second):
+        mailflow.from_the_desk([whom("misnamed")], first, mailflow.ours(READER))
+        reason(gateway, first)
+        web.sh("systemctl stop lab-sts")
+        try:
+            gateway.sh(f"systemctl restart {DAEMON}")
+            mailflow.from_the_desk([whom("misnamed")], second, mailflow.ours(READER))
+            assert "not for mx.misnamed" in reason(gateway, second)
+        finally:
+            web.sh("systemctl start lab-sts")
+
+
+@pytest.mark.requirement("SM-14", side="negative")
+def test_a_public_authority_vouches_for_nobody_whom_the_site_wants_verified_by_its_own(gateway: lab.Machine) -> None:
+    """The partner's server, under its right name, with a certificate as anybody gets it who can show that the name is his."""
+    word, stranger = lab.token(), lab.Machine(lab.STRANGER)
+    both = authority.certificate(f"{lab.STRANGER}.{lab.foreign_domain()}", by="world")
+    stranger.sh("cp -p /etc/postfix/server.pem /run/kept.pem")
+    try:
+        stranger.run("tee", "/etc/postfix/server.pem", text=both)
+        stranger.sh("postfix reload")
+        mailflow.from_the_desk([f"carol@secure.{lab.foreign_domain()}"], word, mailflow.ours(READER))
+        assert "Cert Issuer" in reason(gateway, word) and not abroad(word)
+    finally:
+        stranger.sh("cp -p /run/kept.pem /etc/postfix/server.pem && rm /run/kept.pem && postfix reload")
+    mailflow.pushed(gateway)
+    mailflow.arrived_abroad(word)
+
+
+@pytest.mark.requirement("GW-2", side="negative")
+def test_nor_for_the_sites_own_servers(gateway: lab.Machine) -> None:
+    """Somebody beside the store, with its name in a public authority's certificate, is no way into the gateway."""
+    both = authority.certificate(lab.fqdn(lab.STORE), by="world")
+    store = lab.Machine(lab.STORE)
+    store.run("tee", "/run/shown.pem", text=both)
+    try:
+        commands = ["EHLO probe.example", "STARTTLS", "EHLO probe.example", f"MAIL FROM:<{mailflow.ours(READER)}>", "QUIT"]
+        place = {"address": lab.address(lab.GATEWAY), "port": lab.port("smtp")}
+        said = store.call(away.smtp, **place, commands=commands, certificate="/run/shown.pem")
+        own = store.call(away.smtp, **place, commands=commands, certificate=mailflow.CERTIFICATE)
+    finally:
+        store.sh("rm /run/shown.pem")
+    assert said[-2].startswith("403 4.7.0") and own[-2].startswith("250 "), (said, own)
+
+
+@pytest.mark.requirement("SM-15", side="negative")
+def test_who_knows_of_policies_is_not_root_and_speaks_to_this_host_alone(
+    gateway: lab.Machine,
+) -> None:
+    assert set(gateway.sh("ps -o user= -C mta-sts-daemon").split()) == {"_mta-sts"}
+    assert gateway.sh("ss -Hltn 'sport = :8461'").split()[3] == "127.0.0.1:8461"

@@ -207,20 +207,12 @@ def test_mail_waits_at_the_gateway_while_the_store_cannot_show_that_it_is_the_st
     assert mailflow.fetched(READER, word) is not None
 
 
-def partner_has_tls(offered: bool) -> None:
-    """The foreign mail server with TLS or without, once it is so."""
-    stranger = lab.Machine(lab.STRANGER)
-    stranger.sh(f"postconf smtpd_tls_security_level={'may' if offered else 'none'} && postfix reload")
-    place = {"address": lab.address(lab.STRANGER), "port": SMTP, "starttls": "smtp"}
-    lab.until(lambda: ("pem" in stranger.call(away.tls_probe, **place)) == offered, "the other setting in force")
-
-
 @pytest.fixture
 def partner_in_the_clear() -> Iterator[None]:
     """The foreign mail server without TLS; as before at the latest after the test."""
-    partner_has_tls(False)
+    mailflow.partner_has_tls(False)
     yield
-    partner_has_tls(True)
+    mailflow.partner_has_tls(True)
 
 
 @pytest.mark.requirement("GW-5", side="positive")
@@ -238,7 +230,7 @@ def test_a_domain_that_must_be_verified_gets_nothing_else_and_others_get_what_is
         # Tried, and refused by ourselves.
         lab.until(lambda: gateway.sh(f"grep -E '{number}: ruleset=tls_rcpt, .* reject=403' /var/log/mail.log || true"), "a try")
         assert clear() == 0
-    partner_has_tls(True)
+    mailflow.partner_has_tls(True)
     mailflow.pushed(gateway)
     assert "TLSv1" in mailflow.arrived_abroad(held)
 

@@ -36,6 +36,12 @@ def certificate(name: str) -> str:
     return (private + signed.public_bytes(Encoding.PEM)).decode("ascii")
 
 
+def authority() -> str:
+    """The certificate of an authority that has a name."""
+    text = certificate("Lab authority")
+    return text[text.index("-----BEGIN CERTIFICATE-----") :]
+
+
 @cache
 def variables(inventory: str) -> dict[str, Any]:
     """All group variables of an inventory, unrendered."""
@@ -53,7 +59,7 @@ def site_of(inventory: str) -> dict[str, Any]:
 
 def made_by_the_lab(place: Path) -> None:
     """Stand-ins, below a copy of the tree, for the keys and certificates that the lab makes before its hosts."""
-    certificates = {"authority": CERTIFICATE, "smtp1.both": certificate("smtp1"), "mail.both": BOTH, "mta-sts.both": BOTH}
+    certificates = {"authority": authority(), "smtp1.both": certificate("smtp1"), "mail.both": BOTH, "mta-sts.both": BOTH}
     for name, text in [
         *((f"certificates/{name}.pem", text) for name, text in certificates.items()),
         ("keys/root.ds", ANCHOR),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.widgets.mail.plugins.filter import dns, mta_sts
+from ansible_collections.widgets.mail.plugins.filter import dns, lab, mta_sts, policy
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 from tests.unit.inventory import BOTH, CERTIFICATE, lab_site
@@ -70,3 +70,40 @@ def test_a_role_without_servers_publishes_no_policy() -> None:
     assert role_checks.CHECKS["mta_sts"]({"mta_sts_mx": []}) and not role_checks.CHECKS["mta_sts"](
         {"mta_sts_mx": ["a.example"]}
     )
+
+
+# -- others' policies --------------------------------------------------------------------------------------------------
+
+
+def outward(site: dict[str, Any], value: Any = True, tls: Any = TLS) -> str:
+    return " ".join(mta_sts.mta_sts_outward_errors(value, site, ["smtp1"], tls))
+
+
+def test_who_keeps_to_others_policies_has_tls_and_a_way_to_them() -> None:
+    site = lab_site()
+    assert outward(site) == "" and outward(site, False, {}) == "" and "must be true or false" in outward(site, "yes")
+    assert "have no TLS" in outward(site, tls={})
+    site["flows"] = [flow for flow in site["flows"] if "https" not in flow["services"] or flow["from"] != "smtp1"]
+    assert "no flow leads from smtp1 to TCP port 443" in outward(site)
+    site["flows"].append({"id": "web", "from": "dmz", "to": "any", "services": ["https"]})
+    assert outward(site) == ""
+
+
+def test_no_policy_is_fetched_from_a_zone_that_no_stranger_is_in() -> None:
+    inside = policy.policy_inside(lab_site())
+    assert {"10.1.0.0/24", "10.1.1.0/24", "10.1.2.0/24", "2001:db8:a1:100::/64"} <= set(inside)
+    assert not {"198.51.100.0/27", "198.18.0.0/24"} & set(inside)
+
+
+def test_the_labs_domains_with_a_policy_fit_together() -> None:
+    domains = {
+        "kept": {"mode": "enforce", "mx": "own", "shows": "own"},
+        "tried": {"mode": "testing", "mx": "any", "shows": "other"},
+    }
+    assert lab.lab_sts_names(domains, "a.example") == {
+        "world-web": ["mta-sts.kept.a.example", "mta-sts.tried.a.example"],
+        "world-own": ["mx.kept.a.example"],
+    }
+    assert lab.lab_sts_shown(domains, "a.example") == {"mx.kept.a.example": "world-own"}
+    assert "mx: *.tried.a.example\r\n" in lab.lab_sts_policies(domains, "a.example")["mta-sts.tried.a.example"]
+    assert lab.lab_sts_names({}, "a.example") == {}

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from ansible_collections.widgets.mail.plugins.filter import sendmail, tls
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from tests.unit.inventory import BOTH, CERTIFICATE, ROOT, lab_site
 from tests.unit.test_contracts import load
@@ -169,3 +176,75 @@ def test_all_programs_take_the_same_ciphers() -> None:
     """Each role is by itself, so the list is in all of them."""
     roles = {name: load(ROOT / f"roles/{name}/vars/main.yml")[f"__{name}_ciphers"] for name in ("mta_sts", "pop3", "sendmail")}
     assert roles["mta_sts"] == roles["pop3"] == roles["sendmail"]
+
+
+# -- authorities by name ----------------------------------------------------------------------------------------------
+
+
+def authority(*parts: tuple[x509.ObjectIdentifier, str]) -> str:
+    """The certificate of an authority of that name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), start, start + timedelta(days=900)
+    )
+    return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+NAMES = [
+    [(NameOID.COMMON_NAME, "Lab authority")],
+    [
+        (NameOID.COUNTRY_NAME, "DE"),
+        (NameOID.ORGANIZATION_NAME, "  Acmé   GmbH (Test) + Söhne"),
+        (NameOID.COMMON_NAME, "Root CA <1>"),
+    ],
+    [(NameOID.ORGANIZATION_NAME, "A/B"), (NameOID.LOCALITY_NAME, "\u8a8d")],
+    [
+        (NameOID.DOMAIN_COMPONENT, "example"),
+        (NameOID.EMAIL_ADDRESS, "CA@widgets.example"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, "x" * 60),
+    ],
+]
+
+
+def openssl(option: str, pem: str) -> str:
+    """What OpenSSL itself says of a certificate."""
+    argv = ["openssl", "x509", "-noout", *option.split()]
+    return subprocess.run(argv, input=pem, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("parts", NAMES)
+def test_an_authority_is_named_and_found_as_openssl_does_it(parts: list[tuple[x509.ObjectIdentifier, str]]) -> None:
+    pem = authority(*parts)
+    said = openssl("-subject -nameopt compat", pem).removeprefix("subject=").lstrip()
+    assert tls.tls_subjects(pem) == [said]
+    assert [row["path"] for row in tls.tls_hashed(pem, "/d")] == [f"/d/{openssl('-subject_hash', pem)}.0"]
+
+
+def test_authorities_of_one_name_are_numbered_and_what_is_no_certificate_is_passed_over() -> None:
+    both = authority(*NAMES[0]) + CERTIFICATE + authority(*NAMES[0])
+    first, second = tls.tls_hashed(both, "/d")
+    assert (first["path"][:-1], first["path"][-1], second["path"][-1]) == (second["path"][:-1], "0", "1")
+    assert first["content"] != second["content"] and tls.tls_subjects(both) == ["/CN=Lab authority"] * 2
+    assert tls.tls_hashed("", "/d") == [] and tls.tls_subjects("") == []
+
+
+def test_where_others_policies_are_kept_to_no_public_authority_vouches_for_who_is_to_be_verified() -> None:
+    policy = [
+        {"peer": "10.1.0.25", "level": "verified", "name": "mail.a.example", "direction": "both"},
+        {"domain": "B.example", "level": "verified"},
+    ]
+    text = sendmail.sendmail_access([], tls=policy, issuers=['/O=Acme (Test) + "Co"/CN=Root <1>\\xC3']).splitlines()
+    assert [row for row in text if row.startswith(("TLS_", "Authority"))] == [
+        # A name with a * ends sendmail's reading of what stands behind it: so the issuer stands before it.
+        "TLS_Srv:10.1.0.25\tTEMP+VERIFY:128+CITag:Authority++CN:mail.a.example",
+        "TLS_Clt:10.1.0.25\tTEMP+VERIFY:128+CITag:Authority++CN:mail.a.example",
+        "TLS_Rcpt:b.example\tTEMP+VERIFY:128+CITag:Authority++CN",
+        "Authority:/O=Acme+20+28Test+29+20+2B+20+22Co+22/CN=Root+20+3C1+3E+5CxC3\tOK",
+    ]
+
+
+def test_nobody_is_asked_about_own_domains_and_those_that_the_site_has_a_word_for() -> None:
+    policy = [{"domain": "Partner.example", "level": "encrypted"}, {"peer": "10.1.0.25", "level": "none"}]
+    assert sendmail.sendmail_sts(["widgets.example"], policy) == "widgets.example\tnone\npartner.example\tnone\n"

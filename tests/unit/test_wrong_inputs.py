@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.inventory import BOTH, CERTIFICATE, KEYS, ROOT, lab_variables
+from tests.unit.inventory import BOTH, CERTIFICATE, KEYS, ROOT, authority, lab_variables
 
 TABLE = ROOT / "tests/unit/data/wrong_inputs.yml"
 CASES: list[dict[str, Any]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def sound() -> dict[str, Any]:
     for peer, key in zip(variables["site_vpn_peers"], KEYS, strict=True):
         peer["public_key"] = key
     tls = variables["site_tls"]
-    tls["authority"], tls["certificates"] = CERTIFICATE, dict.fromkeys(tls["certificates"], BOTH)
+    tls["authority"], tls["certificates"] = authority(), dict.fromkeys(tls["certificates"], BOTH)
     variables["site_acme"]["authority"], variables["site_mta_sts"]["certificate"] = CERTIFICATE, BOTH
     return variables
 
