@@ -246,6 +246,7 @@ class Leave:
         weak = [f"-oAPT::AutoRemove::{kind}Important=false" for kind in ("Recommends", "Suggests")]
         along = self.apt(*weak, "--purge", "autoremove", *(f"{name}-" for name in sorted(going)))
         along -= self.apt(*weak, "--purge", "autoremove") | going | self.kept()
+        along |= self.alternatives(going | along)
         if not self.did(f"packages {' '.join(sorted(going | rest | along))} purged"):
             return
         if self.ask["spools"] and going:
@@ -253,6 +254,17 @@ class Leave:
             # Nothing can be submitted any longer.
             self.look_again()
         self.run("apt-get", "-y", "purge", *sorted(going | rest | along))
+
+    def alternatives(self, going: set[str]) -> set[str]:
+        """What came along, and is not superfluous to apt only since something older would do with it as well as with what it has."""
+        if not going:
+            return set()
+        by_itself = set(self.run("apt-mark", "showauto").split())
+        out: set[str] = set()
+        for name in sorted((self.needs(going) & by_itself) - going - self.kept() - SHARED):
+            if self.apt("purge", *sorted(going | out), name) <= going | out | {name}:
+                out.add(name)
+        return out
 
     def needs(self, names: set[str]) -> set[str]:
         """What packages depend on, and what that depends on."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.site import authority, away, lab, mailflow
+from tests.check import truth
+from tests.site import authority, away, lab, mailflow, recap
 from tests.site.test_tls import SERVER, shows
 
 READER = lab.users()[0]
@@ -93,6 +94,24 @@ def test_the_world_is_shown_what_the_authority_signed_and_own_hosts_what_they_kn
 def test_a_second_run_changes_nothing(gateway_with_a_certificate: lab.Machine) -> None:
     said = run("-e", ON)
     assert "changed=0" in said and "failed=0" in said, said
+
+
+def test_what_somebody_changed_in_the_client_is_foretold_and_mended_by_the_tag_alone(
+    gateway_with_a_certificate: lab.Machine,
+) -> None:
+    gateway, unit = gateway_with_a_certificate, "/etc/systemd/system/acme-renew.service"
+    gateway.sh(f"sed -i 's/^User=acme$/User=root/' {unit} && systemctl -q disable --now acme-renew.timer")
+    assert "User=root" in gateway.sh(f"cat {unit}")
+    argv = ("playbooks/mail.yml", "--limit", lab.GATEWAY, "--tags", "acme", "-e", ON, "--diff")
+    foretold, made = recap.play(*argv, "--check"), recap.play(*argv)
+    assert truth.untrue(foretold, made) == []
+    assert {recap.role_of(task) for _host, task in made.changes} == {"acme"}
+    assert gateway.sh("systemctl show -P User acme-renew.service; systemctl is-enabled acme-renew.timer").split() == [
+        "acme",
+        "enabled",
+    ]
+    assert gateway.sh("systemctl is-active acme-renew.timer").strip() == "active"
+    assert recap.play(*argv).changes == set()
 
 
 @pytest.mark.requirement("SM-7", side="negative")
