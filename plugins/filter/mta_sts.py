@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.widgets.mail.plugins.filter.dns import fqdn
 from ansible_collections.widgets.mail.plugins.filter.policy import Site, leads_out, open_zone, policy_sources
-from ansible_collections.widgets.mail.plugins.filter.tls import CERTIFICATE, KEY, is_path
+from ansible_collections.widgets.mail.plugins.filter.tls import CERTIFICATE, KEY, foreign_issuers, is_path
 
 KEYS = {"mode", "max_age", "reports", "host", "certificate"}
 MODES = ("testing", "enforce", "none")
@@ -119,6 +119,12 @@ def mta_sts_outward_errors(outward: Any, site: Site, gateways: list[str], tls: A
         errors.append(
             "site_mta_sts_outward is true, but the gateways have no TLS: whoever asks for it would get no mail; set site_tls first."
         )
+    # Where public authorities are known as well, own hosts know each other by who has signed their certificates.
+    errors += [
+        f"site_mta_sts_outward: site_tls.certificates.{host} was signed by {issuer}, whose certificate site_tls.authority must have beside "
+        "the root's: own hosts would not know this one."
+        for host, issuer in (foreign_issuers(tls) if isinstance(tls, dict) else {}).items()
+    ]
     for host in gateways:
         if not leads_out(site, host, HTTPS):
             errors.append(

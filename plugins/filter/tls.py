@@ -55,22 +55,33 @@ def tls_text(value: Any) -> str:
     return f"{value.strip()}\n" if isinstance(value, str) and value.strip() and not is_path(value) else ""
 
 
-def _subjects(pem: str) -> list[tuple[str, Any]]:
-    """Each certificate of a text that can be read, and its subject's name."""
+def _read(pem: str) -> list[tuple[str, Any]]:
+    """Each certificate of a text that can be read, as text and as what it says."""
     found = []
     for match in CERTIFICATE.finditer(pem) if HAS_CRYPTOGRAPHY else ():
         try:
-            found.append((match[0], x509.load_pem_x509_certificate(match[0].encode()).subject))
+            found.append((match[0], x509.load_pem_x509_certificate(match[0].encode())))
         except ValueError:
             continue
     return found
 
 
+def _line(name: Any) -> str:
+    """A name on one line, as ``openssl x509 -noout -subject -nameopt compat`` writes it."""
+    return "".join(f"/{'+'.join(_part(part) for part in parts)}" for parts in name.rdns)
+
+
 def tls_subjects(pem: str) -> list[str]:
     """The names of a text's certificates on one line each, as ``openssl x509 -noout -subject -nameopt compat`` writes them."""
-    return [
-        "".join(f"/{'+'.join(_part(part) for part in parts)}" for parts in subject.rdns) for _text, subject in _subjects(pem)
-    ]
+    return [_line(certificate.subject) for _text, certificate in _read(pem)]
+
+
+def foreign_issuers(tls: dict[str, Any]) -> dict[str, str]:
+    """Of each host whose certificate somebody signed whom `site_tls.authority` does not have, as far as they are texts: who that is."""
+    known = tls_subjects(str(tls.get("authority") or ""))
+    own = {host: _read(str(text)) for host, text in (tls.get("certificates") or {}).items() if not is_path(text)}
+    signed = {host: _line(found[0][1].issuer) for host, found in own.items() if found}
+    return {host: issuer for host, issuer in signed.items() if known and issuer not in known}
 
 
 def _part(attribute: Any) -> str:
@@ -116,8 +127,8 @@ def tls_hashed(pem: str, directory: str) -> list[dict[str, str]]:
     """Files that OpenSSL finds a text's certificates by in a directory: ``path`` and ``content`` of each."""
     seen: dict[str, int] = {}
     out = []
-    for text, subject in _subjects(pem):
-        name = _name_hash(subject)
+    for text, certificate in _read(pem):
+        name = _name_hash(certificate.subject)
         out.append({"path": f"{directory}/{name}.{seen.get(name, 0)}", "content": f"{text}\n"})
         seen[name] = seen.get(name, 0) + 1
     return out

@@ -23,13 +23,17 @@ ANCHOR = f". IN DS 20326 8 2 {'E06D44B8' * 8}\n"
 BOTH = f"-----BEGIN PRIVATE KEY-----\nTUlH\n-----END PRIVATE KEY-----\n{CERTIFICATE}"
 
 
+AUTHORITY = "Lab authority"
+
+
 @cache
 def certificate(name: str) -> str:
-    """A key and its certificate, made on the spot, the same whenever it is asked for by that name."""
+    """A key and its certificate by the lab's authority, as far as it says, made on the spot, the same whenever it is asked for by that name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    made = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, AUTHORITY)])
+    made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
     lasting = made.not_valid_before(start).not_valid_after(start + datetime.timedelta(days=3650))
     signed = lasting.sign(key, hashes.SHA256())
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -38,7 +42,7 @@ def certificate(name: str) -> str:
 
 def authority() -> str:
     """The certificate of an authority that has a name."""
-    text = certificate("Lab authority")
+    text = certificate(AUTHORITY)
     return text[text.index("-----BEGIN CERTIFICATE-----") :]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from ansible_collections.widgets.mail.plugins.filter import dns, lab, mta_sts, policy
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
-from tests.unit.inventory import BOTH, CERTIFICATE, lab_site
+from tests.unit.inventory import BOTH, CERTIFICATE, authority, certificate, lab_site
 
 SOUND: dict[str, Any] = {"mode": "testing", "reports": ["tls@widgets.example"], "certificate": BOTH}
 TLS = {"authority": CERTIFICATE, "certificates": {"smtp1": BOTH, "mail": BOTH}}
@@ -87,6 +87,14 @@ def test_who_keeps_to_others_policies_has_tls_and_a_way_to_them() -> None:
     assert "no flow leads from smtp1 to TCP port 443" in outward(site)
     site["flows"].append({"id": "web", "from": "dmz", "to": "any", "services": ["https"]})
     assert outward(site) == ""
+
+
+def test_who_has_signed_for_own_hosts_is_known() -> None:
+    """Else they would take each other for somebody with a public authority's certificate."""
+    tls = {"authority": authority(), "certificates": {"smtp1": certificate("smtp1.a.example"), "mail": "/etc/acme/mail.pem"}}
+    assert outward(lab_site(), tls=tls) == ""
+    tls["authority"] = certificate("another")
+    assert "site_tls.certificates.smtp1 was signed by /CN=Lab authority, whose certificate" in outward(lab_site(), tls=tls)
 
 
 def test_no_policy_is_fetched_from_a_zone_that_no_stranger_is_in() -> None:
