@@ -5,6 +5,7 @@ The hosts have to be bare when this begins (`make up`); `make test-check` makes 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -16,6 +17,9 @@ from tests.site import lab, recap, state
 SITE = "site.yml"
 # What has to be the same once drifts are mended.
 SAME = ("files", "services", "listeners", "rules", "links", "kernel")
+# Sums that no mending brings back: of the copies that are kept of the tables of users as they were before the last change, and of a map
+# that was made anew, in which Berkeley DB has a number of its own. Modes and owners are compared; a drift looks into the map.
+NEVER_THE_SAME = re.compile(r"[+-] [0-9a-f]{64}  /etc/((passwd|shadow|group|gshadow)-|mail/aliases\.db)\Z")
 
 
 def check() -> recap.Run:
@@ -31,6 +35,18 @@ def run() -> recap.Run:
 def shell(host: str, script: str) -> str:
     """What a script says on a host."""
     return lab.Machine(host).sh(script)
+
+
+def not_put_back(before: dict[str, state.State]) -> list[str]:
+    """What of the hosts is not as it was."""
+    found = state.differences(before, state.states(), *SAME)
+    return [
+        f"{host}: {line}"
+        for host, parts in found.items()
+        for lines in parts.values()
+        for line in lines
+        if not NEVER_THE_SAME.match(line)
+    ]
 
 
 @dataclass(frozen=True)
@@ -105,7 +121,7 @@ def test_every_drift_is_mended_by_its_role_and_nothing_else_is_done(before: dict
     # A package that is back brings its service, which another role runs.
     back = {("firewall", drift.host) for drift in DRIFTS if drift.what == "a package has been removed"}
     assert done - back == {(drift.role, drift.host) for drift in DRIFTS}
-    assert state.differences(before, state.states(), *SAME) == {}
+    assert not_put_back(before) == []
 
 
 # -- one tag alone ---------------------------------------------------------------------------------------------------
@@ -160,4 +176,4 @@ def test_a_tag_alone_mends_what_is_its_roles_and_nothing_else(role: str, mended:
 
 def test_all_tags_one_after_the_other_do_what_the_whole_does(before: dict[str, state.State], mended: dict[str, Mended]) -> None:
     assert run().changes == set()
-    assert state.differences(before, state.states(), *SAME) == {}
+    assert not_put_back(before) == []
