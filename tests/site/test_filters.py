@@ -123,7 +123,15 @@ def list_away(stranger: lab.Machine, nameserver: lab.Machine) -> Iterator[None]:
     nameserver.run("rndc", "flush")
     yield
     stranger.run("systemctl", "start", "named")
-    nameserver.run("rndc", "flush")
+
+    def found() -> bool:
+        nameserver.run("rndc", "flush")
+        question = {"server": lab.address(lab.NAMESERVER), "port": lab.port("dns"), "questions": [[lab.foreign_domain(), "MX"]]}
+        (answer,) = lab.Machine(lab.GATEWAY).call(away.dns, **question)
+        return bool(answer["answer"])
+
+    # It says that it runs before all of its zones are there, and who asked too early would remember for a while that nobody answers.
+    lab.until(found, "the names of the world outside")
 
 
 @positive
