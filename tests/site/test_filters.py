@@ -131,7 +131,7 @@ def list_away(stranger: lab.Machine, nameserver: lab.Machine) -> Iterator[None]:
         return bool(answer["answer"])
 
     # It says that it runs before all of its zones are there, and who asked too early would remember for a while that nobody answers.
-    lab.until(found, "the names of the world outside")
+    lab.until(found, "the names of the world outside", deadline=60)
 
 
 @positive
