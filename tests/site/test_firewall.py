@@ -251,7 +251,7 @@ def test_a_forged_source_is_in_the_collectors_log(start: str, judge: str, family
 
 
 @pytest.mark.requirement("NET-1", side="positive")
-@pytest.mark.parametrize(("action", "address"), zip(("reload", "restart"), lab.known(lab.GATEWAY), strict=True))
+@pytest.mark.parametrize(("action", "address"), list(zip(("reload", "restart"), lab.known(lab.GATEWAY), strict=True)))
 def test_an_open_connection_survives_when_the_rules_are_loaded_anew(
     action: str, address: str, firewall: lab.Machine, stranger: lab.Machine
 ) -> None:
