@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible_collections.widgets.mail.plugins.filter import dns, lab, mta_sts, policy
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
 
 from tests.unit.inventory import BOTH, CERTIFICATE, authority, certificate, lab_site
 
+ROOT = Path(__file__).resolve().parents[2]
 SOUND: dict[str, Any] = {"mode": "testing", "reports": ["tls@widgets.example"], "certificate": BOTH}
 TLS = {"authority": CERTIFICATE, "certificates": {"smtp1": BOTH, "mail": BOTH}}
 
@@ -115,3 +118,22 @@ def test_the_labs_domains_with_a_policy_fit_together() -> None:
     assert lab.lab_sts_shown(domains, "a.example") == {"mx.kept.a.example": "world-own"}
     assert "mx: *.tried.a.example\r\n" in lab.lab_sts_policies(domains, "a.example")["mta-sts.tried.a.example"]
     assert lab.lab_sts_names({}, "a.example") == {}
+
+
+def test_what_the_wiring_says_of_roles_that_run_before_is_what_these_roles_say() -> None:
+    """A role's defaults are not there before it runs, so that the wiring has to say them again."""
+
+    def load(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+        return found
+
+    site = load("playbooks/group_vars/site.yml")
+    facts = load("roles/mta_sts_resolver/vars/main.yml")
+    authorities = facts["__mta_sts_resolver_authorities"].replace(
+        "{{ __mta_sts_resolver_directory }}", facts["__mta_sts_resolver_directory"]
+    )
+    assert f"'{authorities}'" in site["sendmail_sts_authorities"]
+    port = load("roles/mta_sts_resolver/defaults/main.yml")["mta_sts_resolver_port"]
+    assert f"mta_sts_resolver_port | default({port})" in site["sendmail_sts_port"]
+    listen = load("roles/resolver/defaults/main.yml")["resolver_listen"]
+    assert f"resolver_listen | default('{listen}')" in site["sendmail_dane_resolver"]
