@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.site import lab
+from tests.site import lab, mailflow
 from tools import bench_picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,28 +44,39 @@ TAKES, PATIENCE, COMING_UP = 2.5, 120.0, 60.0
 FIRST, MOST = 30, 6000
 POP_LETTERS, POP_SIZE, POP_SECONDS = 10_000, 4096, 5.0
 HELD = 40
+FILTERS = {"rspamd": "rspamd", "clamav-daemon": "ClamAV, without fetched signatures", "redis-server": "Redis, the greylist's"}
 SMTP_SOURCE, SMTP_SINK = "/usr/sbin/smtp-source", "/usr/sbin/smtp-sink"
 COUNTERS = "/tmp/sink"  # in memory, as all of a container's /tmp
 SENDER = f"sender@{lab.foreign_domain()}"
 READER = lab.users()[-1]
 RECIPIENT = f"{READER}@{lab.domain()}"
 
-# What the gateway is told for the bench: delivery that is fast and as safe, no limit for each client, since all comes from one, and nothing that looks into mail,
-# since the others have nothing of the kind either.
+# What gateway and store are told for the bench: delivery that is fast and as safe, and no limit for each client, since all comes from one.
 UNLIMITED = {
     "sendmail_delivery": "interactive",
     "sendmail_client_rate": 0,
     "sendmail_client_connections": 0,
-    "sendmail_connection_rate": 0,
+    "sendmail_connection_rate": 10000,
     "sendmail_greet_pause": 0,
     "sendmail_max_daemon_children": 120,
 }
-BARE = {
+# No TLS: the sink has none, and the gateway would hand it nothing.
+OPEN = {
     **UNLIMITED,
+    "sendmail_tls": False,
+    "sendmail_tls_policy": [],
+    "sendmail_sts_port": 0,
+    "sendmail_submission_port": 0,
+    "sendmail_submissions_port": 0,
+}
+# And nothing that looks into mail or mailboxes, since the others have nothing of the kind either.
+BARE = {
+    **OPEN,
     "site_content_filter": False,
     "sendmail_block_lists": [],
     "sendmail_header_checks": [],
     "sendmail_senders_resolve": False,
+    "sendmail_quotas": {},
 }
 
 
@@ -148,7 +159,9 @@ class Results:
     rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     costs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     filtered: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    whole: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    filters_memory: dict[str, float] = field(default_factory=dict)
     pop: dict[str, float] = field(default_factory=dict)
     trace: list[str] = field(default_factory=list)
 
@@ -215,9 +228,9 @@ def away(where: str, function: str, **arguments: Any) -> Any:
         call.end()
 
 
-def converge(variables: Mapping[str, Any] | None = None) -> None:
-    """The gateway's mail server as site.yml makes it, with other values for some variables or as the inventory has it."""
-    argv = ["ansible-playbook", "site.yml", "--limit", lab.GATEWAY, "--tags", "sendmail,content_filter"]
+def converge(variables: Mapping[str, Any] | None = None, hosts: str = f"{lab.GATEWAY},{lab.STORE}") -> None:
+    """Hosts' mail servers as site.yml makes them, with other values for some variables or as the inventory has them."""
+    argv = ["ansible-playbook", "site.yml", "--limit", hosts, "--tags", "sendmail,content_filter"]
     done = lab.ansible(*argv, *(["-e", json.dumps(variables)] if variables else []), check=False)
     if done.returncode:
         raise BenchError(f"{' '.join(argv)}: {done.stdout[-1500:]}")
@@ -277,9 +290,9 @@ class Stage:
         self.systems = systems
         self.now: System | None = None
         self.behind = ""
-        self.home = STORE.sh(f"doveadm user -f home {READER}").strip()
+        self.box = mailflow.mailbox(READER)
         self.sink = container("sink")
-        self.kept: list[str] = away(STORE.container, "known", home=self.home)
+        self.kept: list[str] = away(STORE.container, "known", box=self.box)
 
     def enter(self) -> None:
         """Make the other hosts."""
@@ -312,7 +325,7 @@ class Stage:
 
     def clean(self) -> None:
         """The reader's mailbox as it was; Dovecot is told, or it would go on offering what is gone."""
-        away(STORE.container, "clean", home=self.home, keep=self.kept)
+        away(STORE.container, "clean", box=self.box, keep=self.kept)
         STORE.sh(f"doveadm force-resync -u {READER} INBOX")
 
     def arrive_at(self, behind: str) -> None:
@@ -378,7 +391,7 @@ def rate(stage: Stage, system: System, cell: Cell, count: int) -> tuple[float, f
     """Messages a second from the first connection until all have arrived, and milliseconds of the server's processor for each."""
     before = away(system.container, "cpu")
     if system.to_mailbox:
-        arrival = Away(STORE.container, "mailbox", home=stage.home, wanted=count, patience=PATIENCE)
+        arrival = Away(STORE.container, "mailbox", box=stage.box, wanted=count, patience=PATIENCE)
     else:
         arrival = Away(stage.sink, "sink", path=COUNTERS, wanted=count, patience=PATIENCE)
     try:
@@ -425,6 +438,8 @@ def compare(stage: Stage, systems: Sequence[System], cells: Sequence[Cell], roun
                 where = f"[{number}/{len(cells)}] {cell.name:<12} round {turn + 1}"
                 say(f"  {where}  {system.name:<8} {reached:7.1f}/s  {spent:6.2f} ms of processor time each")
         rates[cell.name], costs[cell.name] = found, cost
+        # Or the reader's mailbox would fill up.
+        stage.clean()
     return rates, costs
 
 
@@ -466,10 +481,20 @@ def memory(stage: Stage, systems: Sequence[System]) -> dict[str, dict[str, float
     return out
 
 
+def filters_memory() -> dict[str, float]:
+    """What the filters take after they have looked at some thousand messages, MiB."""
+    out = {}
+    for unit, title in FILTERS.items():
+        pid = int(GATEWAY.sh(f"systemctl show -P MainPID {unit}"))
+        out[title] = away(GATEWAY.container, "weigh", pid=pid)["kib"] / 1024
+        say(f"  {title:<28} {out[title]:6.1f} MiB")
+    return out
+
+
 def pop(stage: Stage) -> dict[str, float]:
     """Logins and retrievals a second of a large mailbox."""
     stage.clean()
-    away(STORE.container, "fill", home=stage.home, user=READER, wanted=POP_LETTERS, size=POP_SIZE)
+    away(STORE.container, "fill", box=stage.box, user=READER, wanted=POP_LETTERS, size=POP_SIZE)
     who = {"address": lab.address(lab.STORE), "port": lab.port("pop3s"), "user": READER, "password": lab.password(READER)}
     # The first session reads what nobody has read yet; it is not counted.
     away(DESK.container, "pop", **who, parallel=1, seconds=1, letters=0)
@@ -599,6 +624,17 @@ def table(middle: Mapping[str, Mapping[str, float]], systems: Sequence[System], 
     return lines
 
 
+def of_itself(results: Results) -> list[str]:
+    """The gateway's rates as it has more and more to do, and their shares of those with nothing to do."""
+    bare, filtered, whole = (medians(rates) for rates in (results.rates, results.filtered, results.whole))
+    lines = ["| | sink | all filters, sink | all filters, TLS, store, mailbox |", "|---|---:|---:|---:|"]
+    for cell in (cell for cell in CELLS if cell.name in filtered):
+        base, more = bare[cell.name]["ours"], [filtered[cell.name]["ours"], whole[cell.name]["mailbox"]]
+        shares = [f"{base:.0f}/s", *(f"{rate_:.0f}/s ({rate_ / base:.2f} x)" for rate_ in more)]
+        lines.append(f"| {words(cell)} | {' | '.join(shares)} |")
+    return lines
+
+
 def machine() -> str:
     """The machine in words, without its name."""
     info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -637,16 +673,21 @@ def report(results: Results, systems: Sequence[System], took: float, facts: str)
     if results.filtered:
         lines += [
             "",
-            "The same with block list, header checks, rspamd and ClamAV in the gateway's path, Postfix without any:",
+            "With everything that the lab's gateway looks at (block list, header checks, the sender's domain, rspamd, ClamAV, full mailboxes)",
+            "before the same sink; and the same with verified TLS to the store and into the mailbox, which is the site as it stands but for",
+            "its limits. In brackets the share of the gateway without all that:",
             "",
         ]
-        lines += table(medians(results.filtered), [system for system in systems if system.name in ("ours", "postfix")])
+        lines += of_itself(results)
     if results.memory:
         lines += ["", "Memory (proportional set size):", "", "| | idle | each silent connection |", "|---|---:|---:|"]
         for system in systems:
             if system.name in results.memory:
                 found = results.memory[system.name]
                 lines.append(f"| {system.title} | {found['idle']:.1f} MiB | {found['each']:.2f} MiB |")
+    if results.filters_memory:
+        lines += ["", "And of the filters, after the messages above:", "", "| | memory |", "|---|---:|"]
+        lines += [f"| {title} | {value:.0f} MiB |" for title, value in results.filters_memory.items()]
     if results.pop:
         lines += [
             "",
@@ -677,13 +718,39 @@ def staged(systems: Sequence[System]) -> Iterator[Stage]:
     try:
         # Left by a run that was killed, they would hold the gateway's port.
         stage.leave_containers()
-        say("The gateway without limits for one client, and without filters ...")
+        say("Gateway and store without limits for one client, without TLS and without filters ...")
         converge(BARE)
         stage.enter()
         yield stage
     finally:
         say("Putting the lab back ...")
         stage.leave()
+
+
+def measure(results: Results, stage: Stage, cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bool) -> None:
+    """All that there is to measure, into the results."""
+    results.rates, results.costs = compare(stage, systems, cells, rounds)
+    if not whole:
+        return
+    say("Memory ...")
+    stage.arrive_at("sink")
+    results.memory = memory(stage, [system for system in systems if not system.to_mailbox])
+    say("POP ...")
+    results.pop = pop(stage)
+    say("What is on the disk before a 250 ...")
+    results.trace = traces(stage, systems[0])
+    few = [cell for cell in cells if cell.parallel == 10 and not cell.keep]
+    ours, mailbox = ([system for system in systems if system.name == name] for name in ("ours", "mailbox"))
+    say("With filters ...")
+    stage.put(*ours)
+    # The sink has the store's port.
+    converge(OPEN, lab.GATEWAY)
+    results.filtered, _ = compare(stage, ours, few, 2)
+    results.filters_memory = filters_memory()
+    say("With filters and TLS, into the mailbox ...")
+    stage.put(*mailbox)
+    converge(UNLIMITED)
+    results.whole, _ = compare(stage, mailbox, few, 2)
 
 
 def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bool) -> int:
@@ -693,27 +760,16 @@ def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bo
     try:
         with staged(systems) as stage:
             facts = versions()
-            results.rates, results.costs = compare(stage, systems, cells, rounds)
-            if whole:
-                say("Memory ...")
-                stage.arrive_at("sink")
-                results.memory = memory(stage, [system for system in systems if not system.to_mailbox])
-                say("POP ...")
-                results.pop = pop(stage)
-                say("What is on the disk before a 250 ...")
-                results.trace = traces(stage, systems[0])
-                say("With filters ...")
-                stage.put(systems[0])
-                converge(UNLIMITED)
-                few = [system for system in systems if system.name in ("ours", "postfix")]
-                results.filtered, _ = compare(stage, few, [cell for cell in cells if cell.parallel == 10 and not cell.keep], 2)
+            measure(results, stage, cells, systems, rounds, whole)
     except AssertionError as problem:
         # The lab's own words for a host that does not do as it is told.
         raise BenchError(str(problem)) from problem
+    finally:
+        # Of a run that broke off, too, what it has.
+        STATE.mkdir(parents=True, exist_ok=True)
+        (STATE / "results.json").write_text(json.dumps(results.__dict__, indent=1), encoding="utf-8")
     took = time.monotonic() - begun
     say("\n" + "\n".join(table(medians(results.rates), systems)) + f"\n({took / 60:.1f} min)")
-    STATE.mkdir(parents=True, exist_ok=True)
-    (STATE / "results.json").write_text(json.dumps(results.__dict__, indent=1), encoding="utf-8")
     if whole:
         REPORT.write_text(written(REPORT.read_text(encoding="utf-8"), report(results, systems, took, facts)), encoding="utf-8")
         titles = {system.name: system.title for system in systems}

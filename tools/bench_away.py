@@ -55,31 +55,31 @@ def sink(path: str, wanted: int, patience: float) -> None:
     _when(lambda: counted() - before, wanted, patience)
 
 
-def _letters(home: str) -> list[os.DirEntry[str]]:
+def _letters(box: str) -> list[os.DirEntry[str]]:
     """The messages of a mailbox."""
-    return [entry for part in ("new", "cur") if os.path.isdir(f"{home}/{part}") for entry in os.scandir(f"{home}/{part}")]
+    return [entry for part in ("new", "cur") if os.path.isdir(f"{box}/{part}") for entry in os.scandir(f"{box}/{part}")]
 
 
-def mailbox(home: str, wanted: int, patience: float) -> None:
+def mailbox(box: str, wanted: int, patience: float) -> None:
     """Wait until a mailbox holds so many messages more than it does now."""
-    before = len(_letters(home))
-    _when(lambda: len(_letters(home)) - before, wanted, patience)
+    before = len(_letters(box))
+    _when(lambda: len(_letters(box)) - before, wanted, patience)
 
 
-def known(home: str) -> None:
+def known(box: str) -> None:
     """The names of the messages that a mailbox holds."""
-    say([entry.name.partition(":")[0] for entry in _letters(home)])
+    say([entry.name.partition(":")[0] for entry in _letters(box)])
 
 
-def clean(home: str, keep: list[str]) -> None:
+def clean(box: str, keep: list[str]) -> None:
     """Take all messages but these out of a mailbox; how many that were."""
-    stale = [entry.path for entry in _letters(home) if entry.name.partition(":")[0] not in set(keep)]
+    stale = [entry.path for entry in _letters(box) if entry.name.partition(":")[0] not in set(keep)]
     for path in stale:
         os.unlink(path)
     say(len(stale))
 
 
-def fill(home: str, user: str, wanted: int, size: int) -> None:
+def fill(box: str, user: str, wanted: int, size: int) -> None:
     """Put messages into a mailbox, as its owner."""
     account = pwd.getpwnam(user)
     os.setegid(account.pw_gid)
@@ -87,8 +87,8 @@ def fill(home: str, user: str, wanted: int, size: int) -> None:
     lines = ("x" * 70 + "\n") * (size // 71)
     for number in range(wanted):
         text = f"From: <bench@bench.example>\nTo: <{user}@bench.example>\nSubject: {number}\n\n{lines}"
-        pathlib.Path(f"{home}/new/{int(time.time())}{MARK}{number}").write_text(text, encoding="ascii")
-    say(len(_letters(home)))
+        pathlib.Path(f"{box}/new/{int(time.time())}{MARK}{number}").write_text(text, encoding="ascii")
+    say(len(_letters(box)))
 
 
 def send(

@@ -21,13 +21,22 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.site import faults
 from tests.unit.inventory import BOTH, CERTIFICATE, KEYS, ROOT, authority, lab_variables
+from tools import bench, bench_converge
 
 TABLE = ROOT / "tests/unit/data/wrong_inputs.yml"
 CASES: list[dict[str, Any]] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
 INVENTORY = "inventories/lab"
 # What the lab makes when its hosts are made, and this goes without.
 MADE = {"site_vpn_peers", "site_tls", "site_acme", "site_mta_sts"}
+# What our own tools tell the gateway, which nobody reads before they do.
+TOLD = {
+    "bench": bench.UNLIMITED,
+    "bench-bare": bench.BARE,
+    "bench-converge": json.loads(bench_converge.CHANGE),
+    "drill": json.loads(faults.CHANGED[-1]),
+}
 UNTOUCHED = "no-such-container"
 SAID = re.compile(r"(?P<whose>.+) needs? (?P<count>\d+) correction\(s\)\. Nothing was changed\. (?P<words>.*)", re.DOTALL)
 # One for each processor, up to as many as a small machine has.
@@ -124,12 +133,19 @@ def message(said: str) -> str:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """All cases, and the inventory as it stands."""
-    return run_all([{"name": ""}, *CASES], tmp_path_factory.mktemp("wrong"))
+    """All cases, the inventory as it stands, and what the project's own tools make of it."""
+    ours: list[dict[str, Any]] = [{"name": name, "host": "smtp1", "set": told} for name, told in TOLD.items()]
+    return run_all([{"name": ""}, *ours, *CASES], tmp_path_factory.mktemp("wrong"))
 
 
 def test_the_inventory_as_it_stands_is_not_refused(results: dict[str, tuple[int, str]]) -> None:
     code, said = results[""]
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("tool", TOLD)
+def test_what_a_tool_of_ours_tells_the_gateway_is_not_refused(tool: str, results: dict[str, tuple[int, str]]) -> None:
+    code, said = results[tool]
     assert code == 0, said
 
 
