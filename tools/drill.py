@@ -60,7 +60,8 @@ def page(rows: Sequence[ledger.Row], what: Mapping[str, str], facts: Mapping[str
         "",
         "Not among them:",
         "",
-        "- A jump of the clock: containers share the clock of their machine, which is not ours to set.",
+        "- A jump of the whole host's clock: containers share the clock of their machine, which is not ours to set. clock-set-back tells the",
+        "  gateway's sendmail another time (libfaketime), and starts by hand what systemd's timer starts where the clock was set.",
         "- What a kernel had not yet written when power was lost: a container's file system is its machine's. power-loss copies the queue while",
         "  all of the MTA's processes stand still, which shows the order in which sendmail does things, not what its disk does.",
     ]

@@ -1,6 +1,6 @@
 """What breaks in a drill, as data: how each fault is made, how long it holds, how it is undone, and what else must then be true.
 
-A fault without `undo` undoes itself: nothing but time passes. The clock is not among them: containers share their machine's.
+A fault without `undo` undoes itself: nothing but time passes.
 """
 
 from __future__ import annotations
@@ -131,6 +131,48 @@ def killed(held: Held) -> list[str]:
 
 REINSTALL = """packages=$(dpkg-query -W -f '${source:Package} ${binary:Package}\\n' | awk '$1 == "sendmail" {print $2}')
 DEBIAN_FRONTEND=noninteractive apt-get -qq install --reinstall $packages >&2"""
+
+# -- the clock ---------------------------------------------------------------------------------------------------------
+
+# Containers share their machine's clock. So the gateway's MTA alone is told another time, by a library that asks a file for it: the
+# one that it asks for everybody, since sendmail clears its environment.
+CLOCK = "/etc/faketimerc"
+TOLD = "/run/systemd/system/sendmail.service.d"
+AHEAD = 3600  # seconds
+FAKED = f"""DEBIAN_FRONTEND=noninteractive apt-get -qq install libfaketime >&2
+    library=$(dpkg -L libfaketime | grep '/libfaketime.so.1$')
+    echo +0 >{CLOCK}
+    mkdir -p {TOLD}
+    echo "[Service]
+Environment=LD_PRELOAD=$library FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_DISABLE_SHM=1" >{TOLD}/drill.conf
+    systemctl daemon-reload
+    systemctl restart sendmail"""
+TRUE = f"""rm -rf {TOLD}
+    systemctl daemon-reload
+    systemctl restart sendmail
+    rm -f {CLOCK}
+    DEBIAN_FRONTEND=noninteractive apt-get -qq purge libfaketime >&2"""
+
+
+def ahead() -> None:
+    """The clock is ahead, and mail is tried in vain by it."""
+    on(STORE, "systemctl stop sendmail")()
+    on(GATEWAY, f"echo +{AHEAD} >{CLOCK}")()
+
+
+def set_back() -> None:
+    """The clock is right again. systemd, whose own was so all the time, is told what it would have seen."""
+    on(GATEWAY, f"systemctl is-active sendmail-clock.timer; echo +0 >{CLOCK}")()
+    on(STORE, "systemctl start sendmail")()
+    on(GATEWAY, "systemctl start --no-block sendmail-clock.service")()
+
+
+def was_ahead(held: Held) -> list[str]:
+    """A check: mail was delivered before it was taken, by the clock that sendmail had."""
+    lines = [line for line in GATEWAY.sh("cat /var/log/mail.log").splitlines() if lab.moment(line.split(" ", 1)[0]) >= held.begun]
+    early = [line for line in lines if re.search(r" delay=[^,]*-\d.* stat=Sent", line)]
+    return [] if early else ["the gateway's MTA never had another time than the machine"]
+
 
 # -- log lines ---------------------------------------------------------------------------------------------------------
 
@@ -442,6 +484,17 @@ FAULTS = [
         holds=30,
         within=5,
         check=lines_kept,
+    ),
+    Fault(
+        "clock-set-back",
+        "the clock of the gateway's MTA is an hour ahead, and then set back, while the store's sendmail is stopped",
+        ahead,
+        set_back,
+        holds=75,
+        prepare=on(GATEWAY, FAKED),
+        restore=on(GATEWAY, TRUE),
+        check=was_ahead,
+        repeats=ENDED,
     ),
     # sendmail looks at the free space no more often than every 300 seconds. Until then a text that finds no room is put off.
     Fault(
