@@ -260,10 +260,16 @@ class Leave:
         if not going:
             return set()
         by_itself = set(self.run("apt-mark", "showauto").split())
+        left = (self.needs(going) & by_itself) - going - self.kept() - SHARED
         out: set[str] = set()
-        for name in sorted((self.needs(going) & by_itself) - going - self.kept() - SHARED):
-            if self.apt("purge", *sorted(going | out), name) <= going | out | {name}:
-                out.add(name)
+        more = True
+        # What one of them needs can go only once that one does.
+        while more:
+            more = False
+            for name in sorted(left - out):
+                if self.apt("purge", *sorted(going | out), name) <= going | out | {name}:
+                    out.add(name)
+                    more = True
         return out
 
     def needs(self, names: set[str]) -> set[str]:

@@ -17,9 +17,9 @@ PARAMETERS: dict[str, Any] = {"role": "dns", "packages_of": {}, **{name: [] for 
 INSTALLED = ["bash"]
 # What apt-get would take along with a package, and what a package depends on.
 ALONG = {"bind9": "bind9", "mta": "mta mta-base tripwire", "openssl": "openssl tripwire"}
-NEEDS = {"mta": "mta\n  Depends: mta-base\nmta-base\n", "bind9": "bind9\nadduser\nlibc\nm4\n"}
+NEEDS = {"mta": "mta\n  Depends: mta-base\nmta-base\n", "bind9": "bind9\nadduser\nlibc\nm4\nparts\nwhole\n"}
 # What apt-get would not call superfluous.
-ALTERNATIVE = {"adduser": "adduser bind9", "libc": "libc bash", "m4": "m4"}
+ALTERNATIVE = {"adduser": "adduser bind9", "libc": "libc bash", "m4": "m4", "parts": "parts whole", "whole": "whole bind9"}
 
 
 class RefusedError(Exception):
@@ -47,7 +47,7 @@ def ran(argv: list[str], **_: Any) -> tuple[int, str, str]:
     if argv[:2] == ["apt-get", "-s"]:
         return 0, "".join(f"Purg {name} [1]\n" for name in (ALONG | ALTERNATIVE).get(argv[-1], "").split()), ""
     if argv[0] == "apt-mark":
-        return 0, "adduser\nlibc\n", ""
+        return 0, "adduser\nlibc\nparts\nwhole\n", ""
     if argv[0] == "apt-cache":
         return 0, NEEDS.get(argv[-1], argv[-1]), ""
     said = {
@@ -301,10 +301,13 @@ def test_what_is_not_the_role_s_does_not_go_along(later: Path) -> None:
 
 
 def test_what_came_along_goes_though_something_older_would_do_with_it_as_well(later: Path) -> None:
-    """Debian 13's apt depends on base-passwd or adduser: once that is there, apt never calls it superfluous."""
+    """Debian 13's apt depends on base-passwd or adduser: once that is there, apt never calls it superfluous.
+
+    And what Debian calls required it does not either, such as what ucf needs, and what that needs.
+    """
     module = Module(packages=["bind9"])
     leave.Leave(module, read(later)).purge()
     # Neither what would take something of the host's along, nor what somebody has asked for by name.
     assert [argv for argv in module.ran if "purge" in argv and "-s" not in argv] == [
-        ["apt-get", "-y", "purge", "adduser", "bind9"]
+        ["apt-get", "-y", "purge", "adduser", "bind9", "parts", "whole"]
     ]
