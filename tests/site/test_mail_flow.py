@@ -181,6 +181,26 @@ def test_what_a_crash_left_half_written_in_the_queue_holds_no_message_up(store: 
     assert gateway.run("test", "-e", half, check=False).returncode != 0
 
 
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.usefixtures("store_away")
+def test_what_was_last_tried_at_a_time_yet_to_come_goes_on_once_the_clock_was_set(
+    store: lab.Machine, gateway: lab.Machine
+) -> None:
+    """As it is when a clock was an hour ahead and is set back. (The drill's clock-set-back goes all the way.)"""
+    word = lab.token()
+    entry = mailflow.from_the_world([mailflow.ours(READER)], word)
+    lab.until(lambda: "Deferred" in gateway.sh("sendmail -bp"), "the first attempt")
+    gateway.sh(f"sed -i 's/^K.*/K{int(time.time()) + 3600}/' /var/spool/mqueue/qf{entry}")
+    store.run("systemctl", "start", "sendmail")
+    # To come to it in the queue is not to try it.
+    gateway.run("sendmail", "-Am", "-qf")
+    assert entry in gateway.sh("sendmail -bp")
+    shown = gateway.sh("systemctl show -P ActiveState -P TimersMonotonic -P OnClockChange sendmail-clock.timer").split()
+    assert {"active", "yes"} <= set(shown)
+    gateway.run("systemctl", "start", "sendmail-clock.service")
+    assert mailflow.fetched(READER, word) is not None
+
+
 @pytest.fixture
 def gateway_away(gateway: lab.Machine) -> Iterator[None]:
     """The gateway's MTA stopped; started again at the latest after the test."""
