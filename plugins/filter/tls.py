@@ -96,12 +96,10 @@ def _part(attribute: Any) -> str:
 def _der(tag: int, content: bytes) -> bytes:
     """A value in DER."""
     size = len(content)
-    length = (
-        bytes([size])
-        if size < 128
-        else (lambda b: bytes([128 + len(b)]) + b)(size.to_bytes((size.bit_length() + 7) // 8, "big"))
-    )
-    return bytes([tag]) + length + content
+    if size < 128:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 128 + len(length)]) + length + content
 
 
 def _name_hash(subject: Any) -> str:

@@ -20,7 +20,7 @@ from ansible_collections.widgets.mail.plugins.module_utils import files
 
 Row = dict[str, Any]
 # A step's name, and the time before which it is not due; None where the hosts have yet to be told of the step before.
-Due = tuple[str, datetime.datetime | None]
+Due = tuple[str, "datetime.datetime | None"]
 
 BEGIN, SWITCH, WITHDRAW, NOTHING = "begin", "switch", "withdraw", ""
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
