@@ -274,7 +274,8 @@ def pool_size(name: str) -> str:
 def remove_all(note: Callable[[str], None]) -> int:
     """Remove every image that we made; give their number."""
     listed: list[str] = []
-    for wanted in (f"reference={PREFIX}/debian*", f"label={IMAGE_LABEL}=true", f"reference={PREFIX}/base"):
+    # The engine lists the newest first, and refuses to remove one that another is made from: the bench's come before the hosts'.
+    for wanted in (f"label={IMAGE_LABEL}=true", f"reference={PREFIX}/debian*", f"reference={PREFIX}/base"):
         found = answer(["docker", "images", "--quiet", "--no-trunc", "--filter", wanted]) or ""
         listed += found.split()
     unique = list(dict.fromkeys(listed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import images
+import pytest
 import scanners
 
 
@@ -53,3 +54,25 @@ def test_all_that_the_image_of_the_scanners_copies_decides_whether_it_is_built_a
         for name in line.split()[1:-1]
     ]
     assert set(copied) - {"wheels"} <= set(scanners.IN_IMAGE)
+
+
+def test_an_image_goes_before_the_one_that_it_was_made_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine lists the newest first, whatever it is asked for."""
+    made = ["sha256:bench", "sha256:host", "sha256:base"]
+    names = {"widgets/debian*": made[1:2], "widgets/base": made[2:]}
+
+    def answer(argv: list[str], timeout: float = 30) -> str:
+        wanted = argv[argv.index("--filter") + 1]
+        return "\n".join(names.get(wanted.removeprefix("reference="), made[:2]))
+
+    left = list(made)
+
+    def run(argv: list[str], *_: object, **__: object) -> str:
+        assert left[0] == argv[-1], f"{argv[-1]} has dependent child images"
+        left.remove(argv[-1])
+        return ""
+
+    monkeypatch.setattr(images, "answer", answer)
+    monkeypatch.setattr(images, "run", run)
+    assert images.remove_all(lambda _: None) == 3
+    assert left == []
