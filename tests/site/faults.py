@@ -169,7 +169,9 @@ def set_back() -> None:
 
 def was_ahead(held: Held) -> list[str]:
     """A check: mail was delivered before it was taken, by the clock that sendmail had."""
-    lines = [line for line in GATEWAY.sh("cat /var/log/mail.log").splitlines() if lab.moment(line.split(" ", 1)[0]) >= held.begun]
+    lines = [
+        line for line in GATEWAY.sh("cat /var/log/mail.log").splitlines() if lab.moment(line.split(" ", 1)[0]) >= held.begun
+    ]
     early = [line for line in lines if re.search(r" delay=[^,]*-\d.* stat=Sent", line)]
     return [] if early else ["the gateway's MTA never had another time than the machine"]
 
