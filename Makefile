@@ -59,8 +59,8 @@ changelog:  ## the fragments of the changelog become part of CHANGELOG.md
 mutants:  ## break the lab in one place at a time, and see which test notices; ONLY=name,... for some
 	@$(LAB) mutants $(if $(ONLY),--only '$(ONLY)')
 
-drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for five minutes, ONLY=name,... for some
-	@$(LAB) drill $(if $(SHORT),--short) $(if $(ONLY),--only '$(ONLY)')
+drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for five minutes, ONLY=name,... for some, DELIVERY=interactive
+	@$(LAB) drill $(if $(SHORT),--short) $(if $(ONLY),--only '$(ONLY)') $(if $(DELIVERY),--delivery '$(DELIVERY)')
 
 audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
 	@$(LAB) audit

@@ -212,7 +212,7 @@ def mutants(arguments: argparse.Namespace) -> int:
 def drill(arguments: argparse.Namespace) -> int:
     """Whether mail outlives what breaks."""
     ensure_environment(Steps(1))
-    return 0 if tool("drill", *(["--short"] if arguments.short else []), *given(arguments, "only")) else 1
+    return 0 if tool("drill", *(["--short"] if arguments.short else []), *given(arguments, "only", "delivery")) else 1
 
 
 def audit(arguments: argparse.Namespace) -> int:
@@ -404,6 +404,7 @@ def main() -> int:
         if function is drill:
             command.add_argument("--short", action="store_true", help="only what takes five minutes together")
             command.add_argument("--only", default="", metavar="NAME,...", help="only these faults; a star stands for anything")
+            command.add_argument("--delivery", default="", metavar="MODE", help="how gateway and store deliver meanwhile")
         if function is bench:
             command.add_argument("--cells", default="", metavar="NAME,...", help="only these, such as 4k-10")
             command.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix")

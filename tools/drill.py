@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The drill: breaks the running lab in one way after the other while mail flows, and counts what is lost.
 
-    python3 tools/drill.py [--short] [--only NAME,...]     # in the project's environment; `make drill` sees to that
+    python3 tools/drill.py [--short] [--only NAME,...] [--delivery MODE]     # in the project's environment; `make drill` sees to that
 
-What breaks is tests/site/faults.py, what is counted tests/site/ledger.py. A drill of all faults is written down in docs/drill.md.
+What breaks is tests/site/faults.py, what is counted tests/site/ledger.py. A drill of all faults is written down in docs/drill.md; one with
+--delivery, where gateway and store deliver in that way (`sendmail_delivery`) and are put back, in docs/drill-MODE.md.
 Ends with 1 unless nothing was lost, nothing altered, and everything arrived by itself.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import datetime
 import fnmatch
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +24,6 @@ from tests.site import drill, faults, lab, ledger
 from tests.site.drill import Fault
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs/drill.md"
 
 
 def picked(every: Sequence[Fault], short: bool, only: str) -> list[Fault]:
@@ -30,6 +31,11 @@ def picked(every: Sequence[Fault], short: bool, only: str) -> list[Fault]:
     patterns = only.replace(",", " ").split() or ["*"]
     out = [fault for fault in every if any(fnmatch.fnmatchcase(fault.name, pattern) for pattern in patterns)]
     return [fault for fault in out if fault.short] if short else out
+
+
+def place(delivery: str) -> Path:
+    """Where a whole drill is written down."""
+    return ROOT / "docs" / f"drill{f'-{delivery}' if delivery else ''}.md"
 
 
 def page(rows: Sequence[ledger.Row], what: Mapping[str, str], facts: Mapping[str, str], seconds: float) -> str:
@@ -69,13 +75,18 @@ def page(rows: Sequence[ledger.Row], what: Mapping[str, str], facts: Mapping[str
 
 
 def facts() -> dict[str, str]:
-    """When, and on what."""
+    """When, on what, and how what matters is set there."""
     version = drill.GATEWAY.sh("dpkg-query -W -f '${Version}' sendmail-bin")
     dovecot = drill.STORE.sh("dpkg-query -W -f '${Version}' dovecot-core")
+    (mode,) = {
+        re.findall(r"(?m)^O DeliveryMode=(\w+)$", machine.sh("cat /etc/mail/sendmail.cf"))[0]
+        for machine in (drill.GATEWAY, drill.STORE)
+    }
     slower = "".join(f" ({fault.name}: {fault.every:g} s)" for fault in faults.FAULTS if fault.every != drill.EVERY)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hosts": f"Debian {lab.variables()['lab_release']}, sendmail {version}, dovecot {dovecot}",
+        "delivery": f"`sendmail_delivery: {mode}` on gateway and store",
         "machine": f"{os.cpu_count()} cores, all hosts in containers on it",
         "mail": f"a message from strangers and one from a desk each {drill.EVERY:g} s{slower}, of 1 to 120 KiB",
     }
@@ -85,6 +96,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="the short drill")
     parser.add_argument("--only", default="", metavar="NAME,...", help="only these faults; a star stands for anything")
+    parser.add_argument(
+        "--delivery",
+        default="",
+        choices=["", "interactive", "background"],
+        help="how gateway and store deliver; as the inventory says",
+    )
     arguments = parser.parse_args()
     if missing := lab.missing():
         print(f"The lab does not run: {', '.join(missing)} missing. `make site` makes it.", file=sys.stderr)
@@ -95,20 +112,23 @@ def main() -> int:
         return 1
     begun = time.monotonic()
     rows: list[ledger.Row] = []
-    series = drill.series(wanted)
-    for number, fault in enumerate(wanted, 1):
-        print(f"[{number}/{len(wanted)}] {fault.name}: {fault.what} ...", flush=True)
-        at = time.monotonic()
-        rows.append(next(series))
-        counts = f"{rows[-1].sent} sent, {rows[-1].deferred} deferred, {rows[-1].duplicated} duplicated"
-        print(f"        {counts}, {rows[-1].verdict}, {time.monotonic() - at:.0f} s", flush=True)
+    with drill.delivering(arguments.delivery):
+        known = facts()
+        series = drill.series(wanted)
+        for number, fault in enumerate(wanted, 1):
+            print(f"[{number}/{len(wanted)}] {fault.name}: {fault.what} ...", flush=True)
+            at = time.monotonic()
+            rows.append(next(series))
+            counts = f"{rows[-1].sent} sent, {rows[-1].deferred} deferred, {rows[-1].duplicated} duplicated"
+            print(f"        {counts}, {rows[-1].verdict}, {time.monotonic() - at:.0f} s", flush=True)
     seconds = time.monotonic() - begun
     print(f"\n{ledger.text_table(rows)}\n")
     good = all(row.good for row in rows)
     if len(wanted) == len(faults.FAULTS):
         what = {fault.name: f"{fault.what} | {drill.span(fault)} | {fault.repeats}" for fault in wanted}
-        PAGE.write_text(page(rows, what, facts(), seconds), encoding="utf-8")
-        print(f"Written to {PAGE.relative_to(ROOT)}.")
+        written = place(arguments.delivery)
+        written.write_text(page(rows, what, known, seconds), encoding="utf-8")
+        print(f"Written to {written.relative_to(ROOT)}.")
     print(f"{'Nothing was lost' if good else 'NOT GOOD'}. {seconds / 60:.0f} minutes.")
     return 0 if good else 1
 

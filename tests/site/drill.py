@@ -7,6 +7,7 @@ taken has to arrive. tests/site/ledger.py says what came of it.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,15 +61,36 @@ def engine(host: lab.Machine, *verb: str) -> Step:
     return step
 
 
+# Variables that every play of the drill gives beside the inventory's.
+GIVEN: dict[str, Any] = {}
+
+
 def play(*argv: str) -> Step:
     """A playbook of the project."""
 
     def step() -> None:
-        done = lab.ansible("ansible-playbook", "-i", str(lab.INVENTORY), *argv, check=False)
+        given = ["-e", json.dumps(GIVEN)] if GIVEN else []
+        done = lab.ansible("ansible-playbook", "-i", str(lab.INVENTORY), *given, *argv, check=False)
         if done.returncode != 0:
             raise DrillError(f"ansible-playbook {' '.join(argv)}: {done.stdout[-1500:]}{done.stderr[-500:]}")
 
     return step
+
+
+@contextmanager
+def delivering(mode: str) -> Iterator[None]:
+    """Gateway and store hand mail on in this way (sendmail_delivery) meanwhile; as the inventory says where it is empty."""
+    if not mode:
+        yield
+        return
+    servers = play("playbooks/mail.yml", "--limit", f"{GATEWAY.name},{STORE.name}", "--tags", "sendmail")
+    GIVEN["sendmail_delivery"] = mode
+    try:
+        servers()
+        yield
+    finally:
+        GIVEN.clear()
+        servers()
 
 
 # -- the flow ----------------------------------------------------------------------------------------------------------

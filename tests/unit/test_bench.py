@@ -81,3 +81,11 @@ def test_the_picture_has_a_bar_for_each_system_as_long_as_its_share() -> None:
 
 def test_every_system_has_a_colour() -> None:
     assert {system.name for system in bench.SYSTEMS} == set(bench_picture.COLOURS)
+
+
+def test_the_cost_of_the_filters_is_a_share_of_what_was_measured_in_turn_with_them() -> None:
+    results = bench.Results(rates={"4k-10": {"ours": [900.0]}}, whole={"4k-10": {"mailbox": [50.0]}})
+    for reached in ([180.0, 220.0], [200.0]):
+        bench.merge(results.beside, {"4k-10": {"ours": reached}})
+        bench.merge(results.filtered, {"4k-10": {"ours": [rate / 2 for rate in reached]}})
+    assert bench.of_itself(results)[2:] == ["| 4 KB, 10 senders | 200/s | 100/s (0.50 x) | 50/s (0.25 x) |"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from functools import partial
 
@@ -54,6 +55,24 @@ def test_a_fault_that_breaks_off_has_a_row_that_says_why_and_the_next_has_its_tu
     first, second = harness.series(FAULTS[:2])
     assert not first.good and second.fault == FAULTS[1].name
     assert first.findings == [f"the drill broke off: DrillError: mail: {FAULTS[0].name} cannot be made"]
+
+
+def test_another_way_of_delivery_is_played_before_and_put_back_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[tuple[str, ...]] = []
+
+    def ansible(*argv: str, check: bool) -> subprocess.CompletedProcess[str]:
+        played.append(argv)
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr(harness.lab, "ansible", ansible)
+    with harness.delivering(""):
+        assert played == []
+    with pytest.raises(harness.DrillError), harness.delivering("interactive"):
+        # What a fault plays meanwhile leaves it so.
+        harness.play("site.yml")()
+        raise harness.DrillError
+    assert ['{"sendmail_delivery": "interactive"}' in argv for argv in played] == [True, True, False]
+    assert drill.place("").name == "drill.md" and drill.place("interactive").name == "drill-interactive.md"
 
 
 @pytest.mark.parametrize("broken", ["", "two"])

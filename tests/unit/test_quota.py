@@ -135,7 +135,7 @@ class World:
         out = []
         for address in addresses:
             writer.write(quota.framed(f"quota {address}"))
-            out.append(await quota.unframed(reader))
+            out.append(await quota.heard(reader))
         writer.close()
         return out
 
@@ -206,6 +206,60 @@ def test_a_connection_that_has_ended_is_made_anew() -> None:
         assert await world.ask("ann@a.example") == ["OK FULL"]
         world.server.places["here"].stream[1].close()
         assert await world.ask("ann@a.example") == ["OK FULL"]
+
+    played(scene)
+
+
+def test_questions_that_come_at_once_or_in_pieces_are_answered_in_their_order() -> None:
+    async def scene(world: World) -> None:
+        world.full = {"ann@a.example"}
+        reader, writer = await asyncio.open_unix_connection(world.settings["socket"])
+        asked = b"".join(quota.framed(f"quota {name}@a.example") for name in ("bob", "ann", "bob", "ann"))
+        for part in (asked[:3], asked[3:30], asked[30:]):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        answers = b"".join(quota.framed(said) for said in ("NOTFOUND ", "OK FULL", "NOTFOUND ", "OK FULL"))
+        assert await reader.readexactly(len(answers)) == answers
+        writer.close()
+
+    played(scene)
+
+
+def test_an_answer_is_remembered_though_whoever_asked_is_gone() -> None:
+    async def scene(world: World) -> None:
+        world.full = {"ann@a.example"}
+        _reader, writer = await asyncio.open_unix_connection(world.settings["socket"])
+        writer.write(quota.framed("quota ann@a.example"))
+        await writer.drain()
+        writer.close()
+        while not world.server.answers:
+            await asyncio.sleep(0.01)
+        assert await world.ask("ann@a.example") == ["OK FULL"] and world.asked == 1
+
+    played(scene)
+
+
+def test_other_hosts_are_answered_where_they_are_peers_alone() -> None:
+    async def scene(world: World) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: quota.Talk(world.server), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def said() -> bytes:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(quota.framed("quota bob@a.example"))
+            try:
+                return await reader.read(100)
+            except ConnectionResetError:
+                return b""
+            finally:
+                writer.close()
+
+        assert await said() == b""
+        world.server.settings["peers"] = ["127.0.0.1"]
+        assert await said() == quota.framed("NOTFOUND ")
+        server.close()
 
     played(scene)
 

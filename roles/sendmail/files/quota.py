@@ -57,16 +57,31 @@ def framed(text: str) -> bytes:
     return b"%d:%s," % (len(octets), octets)
 
 
-async def unframed(stream: asyncio.StreamReader) -> str:
-    """The next netstring; nothing at the end, or where it is none."""
-    try:
-        size = int((await stream.readuntil(b":"))[:-1])
-        if not 0 <= size <= LONGEST:
-            return ""
-        octets = await stream.readexactly(size + 1)
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
-        return ""
-    return octets[:-1].decode("utf-8", "replace") if octets.endswith(b",") else ""
+def unframed(octets: bytes) -> tuple[str, bytes] | None:
+    """A netstring and what comes after it; None where its end is yet to come. ValueError where it is none, or too long."""
+    size, colon, _rest = octets[: len(str(LONGEST)) + 1].partition(b":")
+    if not colon and len(size) <= len(str(LONGEST)):
+        return None
+    start, length = len(size) + 1, int(size) if colon and size.isdigit() else LONGEST + 1
+    if length > LONGEST:
+        raise ValueError("no netstring")
+    if len(octets) <= start + length:
+        return None
+    if octets[start + length : start + length + 1] != b",":
+        raise ValueError("a netstring without an end")
+    return octets[start : start + length].decode("utf-8", "replace"), octets[start + length + 1 :]
+
+
+async def heard(stream: asyncio.StreamReader) -> str:
+    """The one netstring that is to come; nothing at the end, or where it is none."""
+    octets = b""
+    with contextlib.suppress(ValueError):
+        while (found := unframed(octets)) is None:
+            if not (more := await stream.read(LONGEST)):
+                return ""
+            octets += more
+        return found[0]
+    return ""
 
 
 class Place:
@@ -152,50 +167,101 @@ class Server:
         if name == "here":
             question = f"request=smtpd_access_policy\nrecipient={address}\nsize=0\n\n".encode()
             return await self.place(name).talk(question, action)
-        said = await self.place(name).talk(framed(f"quota {address}"), unframed)
+        said = await self.place(name).talk(framed(f"quota {address}"), heard)
         return FULL if said == f"OK {FULL}" else ROOM if said else ""
 
-    async def answer(self, question: str) -> str:
-        """The answer to ``MAP ADDRESS``, in the words of sendmail's map."""
-        address = bare(question.partition(" ")[2])
-        name = self.where(address)
-        if not name or any(char.isspace() for char in address):
+    def known(self, address: str) -> str | None:
+        """The answer about an address, in the words of sendmail's map, where nobody has to be asked for it."""
+        if not self.where(address) or any(char.isspace() for char in address):
             return "NOTFOUND "
         until, said = self.answers.get(address, (0.0, ""))
         if time.monotonic() >= until:
-            said = await self.asked(address, name)
-            self.answers.pop(address, None)
-            if said:
-                self.answers[address] = (time.monotonic() + self.settings["seconds"], said)
-            if len(self.answers) > MOST:
-                del self.answers[next(iter(self.answers))]
+            return None
         return f"OK {FULL}" if said == FULL else "NOTFOUND "
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until its end. From another host, of peers alone."""
-        peer = writer.get_extra_info("peername")
-        try:
-            if isinstance(peer, tuple) and peer[0].removeprefix("::ffff:") not in self.settings["peers"]:
-                return
-            while question := await unframed(reader):
-                writer.write(framed(await self.answer(question)))
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
+    async def answer(self, address: str, name: str) -> str:
+        """The same from who knows at a place, to be remembered."""
+        said = await self.asked(address, name)
+        self.answers.pop(address, None)
+        if said:
+            self.answers[address] = (time.monotonic() + self.settings["seconds"], said)
+        if len(self.answers) > MOST:
+            del self.answers[next(iter(self.answers))]
+        return f"OK {FULL}" if said == FULL else "NOTFOUND "
 
     async def run(self) -> None:
         """Serve for ever."""
         path = Path(self.settings["socket"])
         path.unlink(missing_ok=True)
-        await asyncio.start_unix_server(self.serve, path)
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_server(lambda: Talk(self), path)
         if self.settings["peers"]:
-            await asyncio.start_server(self.serve, None, self.settings["port"])
+            await loop.create_server(lambda: Talk(self), None, self.settings["port"])
         notify("READY=1")
         while True:
             notify("WATCHDOG=1")
             await asyncio.sleep(ALIVE)
+
+
+class Talk(asyncio.Protocol):
+    """One connection: questions ``MAP ADDRESS``, each answered before the next is looked at. From another host, of peers alone.
+
+    sendmail asks over a new one for each message. So what is known is said at once: streams and a task for each would cost a
+    gateway as much processor time as its virus scanner.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.octets = server, b""
+        self.asking: asyncio.Task[None] | None = None
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple) and peer[0].removeprefix("::ffff:") not in self.server.settings["peers"]:
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """He says something."""
+        self.octets += data
+        if self.asking is None:
+            self.go_on()
+        else:
+            # Whoever does not wait for an answer is not listened to until he has it.
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """He does not take his answers: no more of them."""
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """He does again."""
+        if self.asking is None:
+            self.transport.resume_reading()
+
+    def go_on(self) -> None:
+        """Answer what was asked."""
+        try:
+            while not self.transport.is_closing() and (found := unframed(self.octets)):
+                question, self.octets = found
+                address = bare(question.partition(" ")[2])
+                if (said := self.server.known(address)) is None:
+                    self.asking = asyncio.create_task(self.ask(address, self.server.where(address)))
+                    return
+                self.transport.write(framed(said))
+        except ValueError:
+            self.transport.close()
+
+    async def ask(self, address: str, name: str) -> None:
+        """Answer once who knows has said it; he may be gone by then, and the answer is there for the next one."""
+        said = await self.server.answer(address, name)
+        self.asking = None
+        if not self.transport.is_closing():
+            self.transport.write(framed(said))
+            self.transport.resume_reading()
+            self.go_on()
 
 
 def main() -> None:
