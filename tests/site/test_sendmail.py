@@ -282,7 +282,7 @@ def test_a_site_without_filters_tls_and_submission_has_a_configuration_that_send
     """Check mode compiles it and asks sendmail; nothing is installed."""
     places = {name: lab.Machine(name) for name in (lab.GATEWAY, lab.STORE)}
     before = {name: machine.sh("cat /etc/mail/sendmail.cf") for name, machine in places.items()}
-    assert all("\nO Milter.LogLevel=8\n" in text and "\nO InputMailFilters=" in text for text in before.values())
+    assert all("\nO Milter.LogLevel=8\n" in text for text in before.values())
     done = lab.ansible(
         *["ansible-playbook", "playbooks/mail.yml", "--limit", ",".join(places), "--tags", "sendmail", "--check", "--diff"],
         *["-e", json.dumps(NOTHING_MORE)],
