@@ -65,8 +65,8 @@ drill:  ## break the lab while mail flows, and count what is lost; SHORT=1 for f
 audit:  ## Lynis, OpenSCAP, ssh-audit, sslyze, nmap and systemd-analyze on every host of the running lab
 	@$(LAB) audit
 
-bench:  ## how fast the running lab's gateway is, beside Postfix and Debian's sendmail; CELLS=4k-10 SYSTEMS=ours,postfix for a part
-	@$(LAB) bench $(if $(CELLS),--cells '$(CELLS)') $(if $(SYSTEMS),--systems '$(SYSTEMS)')
+bench:  ## how fast the running lab's gateway is, beside Postfix and Debian's sendmail; CELLS=4k-10 SYSTEMS=ours,postfix or FILTERS=1 for a part
+	@$(LAB) bench $(if $(CELLS),--cells '$(CELLS)') $(if $(SYSTEMS),--systems '$(SYSTEMS)') $(if $(FILTERS),--filters)
 
 bench-converge:  ## what a converge of 1, 2, 4 and 8 more gateways costs beside the running lab, and a shell script; GATEWAYS=1,2 for a part
 	@$(LAB) bench-converge $(if $(GATEWAYS),--gateways '$(GATEWAYS)')

@@ -229,7 +229,7 @@ def audit(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     """How fast the running lab is."""
     ensure_environment(Steps(1))
-    become_tool("bench", *given(arguments, "cells", "systems"))
+    become_tool("bench", *given(arguments, "cells", "systems"), *(["--filters"] if arguments.filters else []))
 
 
 def bench_converge(arguments: argparse.Namespace) -> int:
@@ -408,6 +408,7 @@ def main() -> int:
         if function is bench:
             command.add_argument("--cells", default="", metavar="NAME,...", help="only these, such as 4k-10")
             command.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix")
+            command.add_argument("--filters", action="store_true", help="only what filters cost")
         if function is bench_converge:
             command.add_argument("--gateways", default="", metavar="N,...", help="only these numbers of gateways")
         if function is audit:

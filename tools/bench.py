@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast the gateway is, beside Postfix and Debian's own sendmail at the same place of the running lab.
 
-    python3 tools/bench.py [--cells 4k-10,...] [--rounds N] [--systems NAME,...]    # `make bench` sees to the environment
+    python3 tools/bench.py [--cells 4k-10,...] [--rounds N] [--systems NAME,...] [--filters]    # `make bench` sees to the environment
 
 The other servers are containers of the lab's own image that share the gateway's network: they stand at its address, behind the same
 firewalls, and hand mail to the same host, so that only one of them runs at a time. What arrives there is counted by Postfix's
@@ -71,15 +71,10 @@ OPEN = {
     "sendmail_submission_port": 0,
     "sendmail_submissions_port": 0,
 }
-# And nothing that looks into mail or mailboxes, since the others have nothing of the kind either.
-BARE = {
-    **OPEN,
-    "site_content_filter": False,
-    "sendmail_block_lists": [],
-    "sendmail_header_checks": [],
-    "sendmail_senders_resolve": False,
-    "sendmail_quotas": {},
-}
+# No filters: neither rspamd and ClamAV, nor lists, nor header checks.
+UNFILTERED = {**OPEN, "site_content_filter": False, "sendmail_block_lists": [], "sendmail_header_checks": []}
+# And nobody is asked about senders' domains and full mailboxes, since the others ask nobody either.
+BARE = {**UNFILTERED, "sendmail_senders_resolve": False, "sendmail_quotas": {}}
 
 
 class BenchError(Exception):
@@ -160,7 +155,10 @@ class Results:
 
     rates: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     costs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    beside: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    facts: str = ""
+    took: float = 0.0
+    bare: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    unfiltered: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     filtered: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     whole: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -638,12 +636,16 @@ def table(middle: Mapping[str, Mapping[str, float]], systems: Sequence[System], 
 
 def of_itself(results: Results) -> list[str]:
     """The gateway's rates as it has more and more to do, and their shares of those with nothing to do."""
-    bare, filtered, whole = (medians(rates) for rates in (results.beside, results.filtered, results.whole))
-    lines = ["| | sink | all filters, sink | all filters, TLS, store, mailbox |", "|---|---:|---:|---:|"]
+    found = (results.bare, results.unfiltered, results.filtered, results.whole)
+    bare, unfiltered, filtered, whole = (medians(rates) for rates in found)
+    lines = [
+        "| | nothing looked up | no filters | all filters | all filters, TLS, store, mailbox |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for cell in (cell for cell in CELLS if cell.name in filtered):
-        base, more = bare[cell.name]["ours"], [filtered[cell.name]["ours"], whole[cell.name]["mailbox"]]
-        shares = [f"{base:.0f}/s", *(f"{rate_:.0f}/s ({rate_ / base:.2f} x)" for rate_ in more)]
-        lines.append(f"| {words(cell)} | {' | '.join(shares)} |")
+        base = unfiltered[cell.name]["ours"]
+        rates = [bare[cell.name]["ours"], base, filtered[cell.name]["ours"], whole[cell.name]["mailbox"]]
+        lines.append(f"| {words(cell)} | {' | '.join(f'{rate_:.0f}/s ({rate_ / base:.2f} x)' for rate_ in rates)} |")
     return lines
 
 
@@ -668,10 +670,10 @@ def versions() -> str:
     return found.rstrip(", ")
 
 
-def report(results: Results, systems: Sequence[System], took: float, facts: str) -> str:
+def report(results: Results, systems: Sequence[System]) -> str:
     """What docs/bench.md says of this run."""
     day = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d")
-    lines = [BEGIN, "", f"`make bench`, {day}, {took / 60:.0f} minutes, on {machine()}. {facts}.", ""]
+    lines = [BEGIN, "", f"`make bench`, {day}, {results.took / 60:.0f} minutes, on {machine()}. {results.facts}.", ""]
     lines += ["![Rates in relation to Postfix](bench.svg)", ""]
     lines += ["Messages a second until all had arrived, and in brackets the share of Postfix with its package's defaults:", ""]
     lines += table(medians(results.rates), systems)
@@ -685,9 +687,10 @@ def report(results: Results, systems: Sequence[System], took: float, facts: str)
     if results.filtered:
         lines += [
             "",
-            "With everything that the lab's gateway looks at (block list, header checks, the sender's domain, rspamd, ClamAV, full mailboxes)",
-            "before the same sink; and the same with verified TLS to the store and into the mailbox, which is the site as it stands but for",
-            "its limits. In brackets the share of the gateway without all that, measured in turn with the filters:",
+            "What filters cost before the same sink, measured in turn. Nothing looked up is the gateway as in the tables above; without filters it",
+            "asks about the sender's domain and full mailboxes; all filters are block list, header checks, greylisting, rspamd with SPF, DKIM, DMARC",
+            "and ARC seals, and ClamAV. The last column adds verified TLS to the store, and ends in the mailbox: the site as it stands but for its",
+            "limits. In brackets the share of the gateway without filters:",
             "",
         ]
         lines += of_itself(results)
@@ -751,12 +754,18 @@ def measure(results: Results, stage: Stage, cells: Sequence[Cell], systems: Sequ
     results.pop = pop(stage)
     say("What is on the disk before a 250 ...")
     results.trace = traces(stage, systems[0])
-    few = [cell for cell in cells if cell.parallel == 10 and not cell.keep]
+    filters(results, stage, systems)
+
+
+def filters(results: Results, stage: Stage, systems: Sequence[System]) -> None:
+    """What filters cost, in turn with their absence; and the site as it stands."""
+    few = [cell for cell in CELLS if cell.parallel == 10 and not cell.keep]
     ours, mailbox = ([system for system in systems if system.name == name] for name in ("ours", "mailbox"))
+    results.bare, results.unfiltered, results.filtered = {}, {}, {}
     say("With filters, and in turn without ...")
     stage.put(*ours)
     for _turn in range(2):
-        for given, found in ((BARE, results.beside), (OPEN, results.filtered)):
+        for given, found in ((BARE, results.bare), (UNFILTERED, results.unfiltered), (OPEN, results.filtered)):
             # The sink has the store's port.
             converge(given, lab.GATEWAY)
             merge(found, compare(stage, ours, few, 2, WARM)[0])
@@ -767,25 +776,39 @@ def measure(results: Results, stage: Stage, cells: Sequence[Cell], systems: Sequ
     results.whole, _ = compare(stage, mailbox, few, 2)
 
 
-def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bool) -> int:
-    """Measure, tell, write down."""
+def again() -> Results:
+    """What was measured last, of which a part is to be measured anew."""
+    try:
+        return Results(**json.loads((STATE / "results.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as problem:
+        raise BenchError(
+            "Filters are measured into the page of a whole run: there is none here, `make bench` makes one."
+        ) from problem
+
+
+def run(cells: Sequence[Cell], systems: Sequence[System], rounds: int, whole: bool, part: bool = False) -> int:
+    """Measure, tell, write down; only the part about filters, beside what was measured last."""
     begun = time.monotonic()
-    results = Results()
+    results = again() if part else Results()
     try:
         with staged(systems) as stage:
-            facts = versions()
-            measure(results, stage, cells, systems, rounds, whole)
+            results.facts = versions()
+            if part:
+                filters(results, stage, systems)
+            else:
+                measure(results, stage, cells, systems, rounds, whole)
     except AssertionError as problem:
         # The lab's own words for a host that does not do as it is told.
         raise BenchError(str(problem)) from problem
     finally:
+        results.took += time.monotonic() - begun
         # Of a run that broke off, too, what it has.
         STATE.mkdir(parents=True, exist_ok=True)
         (STATE / "results.json").write_text(json.dumps(results.__dict__, indent=1), encoding="utf-8")
-    took = time.monotonic() - begun
-    say("\n" + "\n".join(table(medians(results.rates), systems)) + f"\n({took / 60:.1f} min)")
+    shown_ = of_itself(results) if part else table(medians(results.rates), systems)
+    say("\n" + "\n".join(shown_) + f"\n({(time.monotonic() - begun) / 60:.1f} min)")
     if whole:
-        REPORT.write_text(written(REPORT.read_text(encoding="utf-8"), report(results, systems, took, facts)), encoding="utf-8")
+        REPORT.write_text(written(REPORT.read_text(encoding="utf-8"), report(results, systems)), encoding="utf-8")
         titles = {system.name: system.title for system in systems}
         PICTURE.write_text(
             bench_picture.draw(medians(results.rates), titles, {cell.name: words(cell) for cell in CELLS}), encoding="utf-8"
@@ -828,13 +851,15 @@ def main() -> int:
         "--cells", default="", metavar="NAME,...", help="only these, such as 4k-10; docs/bench.md stays as it is"
     )
     parser.add_argument("--systems", default="", metavar="NAME,...", help="only these, such as ours,postfix; likewise")
+    parser.add_argument("--filters", action="store_true", help="only what filters cost, into the page of the last whole run")
     parser.add_argument("--rounds", type=int, default=3)
     signal.signal(signal.SIGTERM, stop)
     arguments = parser.parse_args()
     try:
         cells = chosen(arguments.cells, {cell.name: cell for cell in CELLS}, "--cells")
         systems = chosen(arguments.systems, {system.name: system for system in SYSTEMS}, "--systems")
-        return run(cells, systems, arguments.rounds, not arguments.cells and not arguments.systems)
+        whole = arguments.filters or not (arguments.cells or arguments.systems)
+        return run(cells, systems, arguments.rounds, whole, arguments.filters)
     except BenchError as problem:
         say(f"\n{problem}")
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,16 @@ def test_every_system_has_a_colour() -> None:
 def test_the_cost_of_the_filters_is_a_share_of_what_was_measured_in_turn_with_them() -> None:
     results = bench.Results(rates={"4k-10": {"ours": [900.0]}}, whole={"4k-10": {"mailbox": [50.0]}})
     for reached in ([180.0, 220.0], [200.0]):
-        bench.merge(results.beside, {"4k-10": {"ours": reached}})
+        bench.merge(results.bare, {"4k-10": {"ours": [rate * 1.5 for rate in reached]}})
+        bench.merge(results.unfiltered, {"4k-10": {"ours": reached}})
         bench.merge(results.filtered, {"4k-10": {"ours": [rate / 2 for rate in reached]}})
-    assert bench.of_itself(results)[2:] == ["| 4 KB, 10 senders | 200/s | 100/s (0.50 x) | 50/s (0.25 x) |"]
+    (row,) = bench.of_itself(results)[2:]
+    assert row == "| 4 KB, 10 senders | 300/s (1.50 x) | 200/s (1.00 x) | 100/s (0.50 x) | 50/s (0.25 x) |"
+
+
+def test_filters_are_measured_anew_only_beside_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "STATE", tmp_path)
+    with pytest.raises(bench.BenchError, match="make bench"):
+        bench.again()
+    (tmp_path / "results.json").write_text('{"facts": "postfix 3.7", "took": 5.0}', encoding="utf-8")
+    assert bench.again() == bench.Results(facts="postfix 3.7", took=5.0)

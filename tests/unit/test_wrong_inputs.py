@@ -34,6 +34,7 @@ MADE = {"site_vpn_peers", "site_tls", "site_acme", "site_mta_sts"}
 TOLD = {
     "bench": bench.UNLIMITED,
     "bench-bare": bench.BARE,
+    "bench-unfiltered": bench.UNFILTERED,
     "bench-converge": json.loads(bench_converge.CHANGE),
     "drill": json.loads(faults.CHANGED[-1]),
 }
