@@ -70,9 +70,9 @@ def links(machine: lab.Machine) -> frozenset[str]:
 def state(name: str) -> State:
     """A host as it is."""
     machine = lab.Machine(name)
-    units = machine.sh(
-        "systemctl list-units --plain --no-legend --state=running,waiting,listening,failed | awk '{print $1,$4}'"
-    )
+    # A timer that fires just now is one that waits again a moment later.
+    fields = """awk '{if ($1 ~ /\\.timer$/ && $4 == "running") $4 = "waiting"; print $1,$4}'"""
+    units = machine.sh(f"systemctl list-units --plain --no-legend --state=running,waiting,listening,failed | {fields}")
     enabled = machine.sh("systemctl list-unit-files --plain --no-legend --state=enabled,masked | awk '{print $1,$2}'")
     # Shells and scopes of the container engine come and go.
     kept = [line for line in (units + enabled).splitlines() if not re.search(r"\.scope|^user@|\.mount|\.device", line)]
