@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.site import drill as harness
-from tests.site import faults
+from tests.site import faults, lab
 from tests.site.faults import FAULTS
 from tests.site.ledger import Row
 from tools import drill
@@ -64,7 +64,7 @@ def test_another_way_of_delivery_is_played_before_and_put_back_whatever_happens(
         played.append(argv)
         return subprocess.CompletedProcess(argv, 0, "", "")
 
-    monkeypatch.setattr(harness.lab, "ansible", ansible)
+    monkeypatch.setattr(lab, "ansible", ansible)
     with harness.delivering(""):
         assert played == []
     with pytest.raises(harness.DrillError), harness.delivering("interactive"):
