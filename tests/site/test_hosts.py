@@ -293,3 +293,28 @@ def test_the_prober_sees_a_listener_when_there_is_one(desk: lab.Machine, strange
 def test_a_mail_server_acknowledges_at_once_what_comes_by_its_gateway(name: str, family: int) -> None:
     """A peer that writes the end of a message by itself would wait 40 ms for that. The kernel's word: a measured time would be luck."""
     assert "quickack 1" in lab.Machine(name).sh(f"ip -{family} route show default")
+
+
+CLOCK_SETTINGS = "/etc/systemd/timesyncd.conf.d"
+
+
+@pytest.fixture
+def without_time_servers(collector: lab.Machine) -> Iterator[None]:
+    """A host on which nothing keeps the clock, as the lab's are, before and after."""
+    at_boot = collector.run("systemctl", "is-enabled", "systemd-timesyncd", check=False).stdout.strip()
+    assert at_boot in ("enabled", "disabled") and not collector.sh(f"ls -A {CLOCK_SETTINGS} 2>/dev/null || true")
+    collector.sh(f"rm -rf {CLOCK_SETTINGS}")
+    yield
+    collector.sh(f"rm -rf {CLOCK_SETTINGS}; systemctl {at_boot.removesuffix('d')} systemd-timesyncd")
+
+
+@pytest.mark.requirement("OPS-5", side="positive")
+@pytest.mark.usefixtures("without_time_servers")
+def test_time_servers_are_followed_once_they_are_named(collector: lab.Machine) -> None:
+    """Where nothing was there for them. (In a container the clock is its machine's: systemd does not start what keeps it.)"""
+    lab.ansible(
+        *["ansible-playbook", "site.yml", "--limit", collector.name, "--tags", "base"],
+        *["-e", json.dumps({"base_time_servers": ["192.0.2.123"]})],
+    )
+    assert "NTP=192.0.2.123" in collector.sh("systemd-analyze cat-config systemd/timesyncd.conf").splitlines()
+    assert collector.run("systemctl", "is-enabled", "systemd-timesyncd").stdout.strip() == "enabled"

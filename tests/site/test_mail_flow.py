@@ -201,6 +201,25 @@ def test_what_was_last_tried_at_a_time_yet_to_come_goes_on_once_the_clock_was_se
     assert mailflow.fetched(READER, word) is not None
 
 
+@pytest.mark.requirement("SM-12", side="positive")
+@pytest.mark.parametrize("name", [lab.GATEWAY, lab.STORE, lab.COLLECTOR])
+def test_what_runs_a_queue_plans_anew_once_the_clock_was_set(name: str) -> None:
+    """sendmail plans its next run of the queue by the clock, and would wait until it shows that time once more."""
+    machine = lab.Machine(name)
+    units = [
+        unit for unit in ("sendmail", "sendmail-msp") if machine.sh(f"systemctl is-active {unit} || true").strip() == "active"
+    ]
+    assert units
+
+    def begun() -> list[int]:
+        counted = "journalctl --quiet --no-pager --output=cat --unit={} | grep -c 'restarting .* due to signal' || true"
+        return [int(machine.sh(counted.format(unit))) for unit in units]
+
+    before = begun()
+    machine.run("systemctl", "start", "sendmail-clock.service")
+    lab.until(lambda: all(now > then for now, then in zip(begun(), before, strict=True)), f"{units} that have begun anew")
+
+
 @pytest.fixture
 def gateway_away(gateway: lab.Machine) -> Iterator[None]:
     """The gateway's MTA stopped; started again at the latest after the test."""
