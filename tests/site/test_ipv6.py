@@ -91,7 +91,15 @@ def test_one_network_cannot_take_all_connections_either(
     assert 0 < limit < lab.limit_of("sendmail_max_daemon_children")
     # To the name server, whose own limit is higher.
     target = [lab.address6(lab.NAMESERVER), DNS]
-    assert stranger.call(away.held_open, targets=[target] * (limit + 8), sources=addresses) == limit
+
+    def as_many_as_it_may() -> bool:
+        held = int(stranger.call(away.held_open, targets=[target] * (limit + 8), sources=addresses))
+        assert held <= limit
+        return held == limit
+
+    # The network's other hosts count as well, and connections of the tests before until both ends have closed them: it may have fewer
+    # at first, and never more.
+    lab.until(as_many_as_it_may, "as many connections of one /64 as the firewall lets in")
     # They are gone, and the next is let in.
     assert stranger.call(away.held_open, targets=[target], sources=addresses[:1]) == 1
     refused = [f"SRC={address} DST={target[0]} " for address in addresses]
