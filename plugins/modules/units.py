@@ -12,6 +12,8 @@ description:
   - Reads the state of all units, then does what is missing, in the order of the list.
   - In check mode a unit that the host does not have yet counts as one that will be enabled and started, since its package or its file
     would have come before. M(ansible.builtin.systemd_service) fails there, so that nothing could be foretold of a bare host.
+  - A unit that systemd has passed over, since the machine is none that it is for (C(ConditionVirtualization) and others of that kind),
+    is not started again each time.
   - Shows what changes as a diff.
 author: The widgets.mail developers (@widgets)
 options:
@@ -66,7 +68,7 @@ def steps(have: State, wanted: str) -> tuple[list[str], str]:
     if wanted == "stopped":
         return (["stop"], str(have._replace(active=False))) if have.active else ([], str(have))
     if wanted == "started":
-        needed = {"unmask": have.masked, "enable": not have.enabled, "start": not have.active}
+        needed = {"unmask": have.masked, "enable": not have.enabled, "start": not (have.active or have.elsewhere)}
         return [verb for verb, needs in needed.items() if needs], str(State(True, False, True, True))
     return [VERBS[wanted] if have.active else "start"], f"{wanted}"
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.widgets.mail.plugins.module_utils.unit_states import ABSENT, State, misnamed, state_of
+from ansible_collections.widgets.mail.plugins.module_utils.unit_states import (
+    ABSENT,
+    State,
+    machine_conditions,
+    misnamed,
+    state,
+    state_of,
+)
 from ansible_collections.widgets.mail.plugins.modules.units import steps
 
 GOOD = State(True, False, True, True)
@@ -33,6 +40,8 @@ def test_what_systemctl_prints_is_understood(shown: str, said: str, status: int,
         (GOOD, "started", []),
         (GOOD._replace(enabled=False), "started", ["enable"]),
         (GOOD._replace(active=False), "started", ["start"]),
+        (GOOD._replace(active=False, elsewhere=True), "started", []),
+        (State(True, False, False, False, elsewhere=True), "started", ["enable"]),
         (State(True, True, False, False), "started", ["unmask", "enable", "start"]),
         (ABSENT, "started", ["enable", "start"]),
         (GOOD, "restarted", ["restart"]),
@@ -58,3 +67,50 @@ def test_what_is_shown_of_a_unit_afterwards_does_not_depend_on_how_it_was(wanted
 def test_a_name_without_a_suffix_is_refused() -> None:
     assert misnamed(["named.service", "a@b.timer"]) == ""
     assert misnamed(["named.service", "named", "a b.service"]).endswith(": named, a b.service")
+
+
+CLOCK = """\
+# /lib/systemd/system/systemd-timesyncd.service
+[Unit]
+ConditionCapability=CAP_SYS_TIME
+ConditionVirtualization=!container
+ConditionPathExists=/etc/there
+[Service]
+ExecStart=/bin/true
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "asked"),
+    [
+        (CLOCK, ["ConditionCapability=CAP_SYS_TIME", "ConditionVirtualization=!container"]),
+        (f"{CLOCK}# a drop-in\n[Unit]\nConditionPathExists=\n", []),
+        (f"{CLOCK}[Unit]\nConditionVirtualization=\nConditionVirtualization=vm\n", ["ConditionVirtualization=vm"]),
+        ("", []),
+    ],
+)
+def test_what_a_unit_asks_of_the_machine_is_read_from_its_files(files: str, asked: list[str]) -> None:
+    assert machine_conditions(files) == asked
+
+
+@pytest.mark.parametrize(
+    ("shown", "holds", "elsewhere"),
+    [
+        ("ActiveState=inactive\nConditionResult=no\nConditionTimestampMonotonic=7", False, True),
+        # What does not hold is something else, which a run may change.
+        ("ActiveState=inactive\nConditionResult=no\nConditionTimestampMonotonic=7", True, False),
+        # It was never to be started, so it is tried: as after its package came, and as check mode has foretold.
+        ("ActiveState=inactive\nConditionResult=no\nConditionTimestampMonotonic=0", False, False),
+        ("ActiveState=failed\nConditionResult=yes\nConditionTimestampMonotonic=7", False, False),
+        ("ActiveState=active\nConditionResult=no\nConditionTimestampMonotonic=7", False, False),
+    ],
+)
+def test_only_a_unit_that_this_machine_is_not_meant_for_is_passed_over(shown: str, holds: bool, elsewhere: bool) -> None:
+    def run(command: list[str]) -> tuple[int, str, str]:
+        if command[:2] == ["systemctl", "show"]:
+            return 0, f"LoadState=loaded\n{shown}\n", ""
+        if command[0] == "systemd-analyze":
+            return 0 if holds else 1, "", ""
+        return 0, CLOCK if command[1] == "cat" else "enabled\n", ""
+
+    assert state(run, "systemd-timesyncd.service").elsewhere is elsewhere
