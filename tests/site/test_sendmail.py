@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.widgets.mail.plugins.modules.sendmail_config import reproducible
 
 from tests.site import away, lab, mailflow
+from tools import bench
 
 BINARY = "/usr/libexec/sendmail/sendmail"
 SERVERS = sorted({*lab.group("gateways"), *lab.group("stores")})
@@ -263,29 +264,15 @@ def test_sendmail_refuses_maps_in_a_directory_that_others_may_write(mode: str, c
     assert re.search(r"(?i)(group|world).writable", done.stdout + done.stderr), done
 
 
-# What a site may do without, each of which m4 leaves options out for.
-NOTHING_MORE: dict[str, Any] = {
-    "site_content_filter": False,
-    "sendmail_block_lists": [],
-    "sendmail_header_checks": [],
-    "sendmail_quotas": {},
-    "sendmail_tls": False,
-    "sendmail_tls_policy": [],
-    "sendmail_sts_port": 0,
-    "sendmail_submission_port": 0,
-    "sendmail_submissions_port": 0,
-}
-
-
 @pytest.mark.requirement("SM-1", side="positive")
 def test_a_site_without_filters_tls_and_submission_has_a_configuration_that_sendmail_takes() -> None:
-    """Check mode compiles it and asks sendmail; nothing is installed."""
+    """The gateway that the bench calls bare: check mode compiles it and asks sendmail; nothing is installed."""
     places = {name: lab.Machine(name) for name in (lab.GATEWAY, lab.STORE)}
     before = {name: machine.sh("cat /etc/mail/sendmail.cf") for name, machine in places.items()}
     assert all("\nO Milter.LogLevel=8\n" in text for text in before.values())
     done = lab.ansible(
         *["ansible-playbook", "playbooks/mail.yml", "--limit", ",".join(places), "--tags", "sendmail", "--check", "--diff"],
-        *["-e", json.dumps(NOTHING_MORE)],
+        *["-e", json.dumps(bench.BARE)],
         check=False,
     )
     said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)

@@ -240,6 +240,32 @@ def test_an_answer_is_remembered_though_whoever_asked_is_gone() -> None:
     played(scene)
 
 
+def test_who_does_not_take_his_answers_is_not_heard_though_one_comes_late() -> None:
+    async def scene(world: World) -> None:
+        world.silent = True
+        talks: list[Any] = []
+
+        def talk() -> Any:
+            talks.append(quota.Talk(world.server))
+            return talks[-1]
+
+        path = world.directory / "another"
+        await asyncio.get_running_loop().create_unix_server(talk, path)
+        _reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(quota.framed("quota ann@a.example"))
+        while not (talks and talks[0].asking):
+            await asyncio.sleep(0.01)
+        talks[0].pause_writing()
+        while talks[0].asking:
+            await asyncio.sleep(0.01)
+        assert not talks[0].transport.is_reading()
+        talks[0].resume_writing()
+        assert talks[0].transport.is_reading()
+        writer.close()
+
+    played(scene)
+
+
 def test_other_hosts_are_answered_where_they_are_peers_alone() -> None:
     async def scene(world: World) -> None:
         loop = asyncio.get_running_loop()

@@ -211,7 +211,7 @@ class Talk(asyncio.Protocol):
     """
 
     def __init__(self, server: Server) -> None:
-        self.server, self.octets = server, b""
+        self.server, self.octets, self.unread = server, b"", False
         self.asking: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport
 
@@ -233,12 +233,18 @@ class Talk(asyncio.Protocol):
             self.transport.pause_reading()
 
     def pause_writing(self) -> None:
-        """He does not take his answers: no more of them."""
+        """He does not take his answers: no more questions of his."""
+        self.unread = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """He does again."""
-        if self.asking is None:
+        self.unread = False
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear him, unless he waits for an answer or does not take those that he has."""
+        if self.asking is None and not self.unread:
             self.transport.resume_reading()
 
     def go_on(self) -> None:
@@ -260,8 +266,8 @@ class Talk(asyncio.Protocol):
         self.asking = None
         if not self.transport.is_closing():
             self.transport.write(framed(said))
-            self.transport.resume_reading()
             self.go_on()
+            self.listen()
 
 
 def main() -> None:
