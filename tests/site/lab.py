@@ -275,8 +275,11 @@ def missing() -> list[str]:
 
 
 def relay(start: Machine) -> str:
-    """For ssh's ProxyCommand: a way out of another host's container, which stands for sitting there."""
-    return f"docker exec -i {start.container} bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'"
+    """For ssh's ProxyCommand: a way out of another host's container, which stands for sitting there.
+
+    ssh ends it by SIGHUP when it gives up, which under nohup would be ignored: it would hold ssh's output open as long as it connects.
+    """
+    return f"env --default-signal=HUP docker exec -i {start.container} bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3; kill $!'"
 
 
 def ssh_config(home: Path, key: Path, known_hosts: str, start: Machine, first: str = "*") -> Path:
