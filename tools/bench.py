@@ -656,7 +656,7 @@ def machine() -> str:
     total = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     kind = "a virtual machine" if "hypervisor" in info else "a machine"
     memory_ = f"{int(total[1]) / 2**20:.0f} GiB of memory" if total else ""
-    return f"{kind} with {os.cpu_count()} cores ({model[1].strip() if model else platform.machine()}), {memory_}, Linux {platform.release()}"
+    return f"{kind} with {os.cpu_count()} cores ({model[1].strip() if model else platform.machine()}), {memory_}, Linux {'.'.join(platform.release().split('.')[:2])}"
 
 
 def versions() -> str:

@@ -27,10 +27,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def picked(every: Sequence[Fault], short: bool, only: str) -> list[Fault]:
-    """The faults that somebody asked for; a star stands for anything."""
-    patterns = only.replace(",", " ").split() or ["*"]
-    out = [fault for fault in every if any(fnmatch.fnmatchcase(fault.name, pattern) for pattern in patterns)]
-    return [fault for fault in out if fault.short] if short else out
+    """The faults that somebody asked for; a star stands for anything. Where nobody names any, none that another includes.
+
+    The short drill has all of its own: it does without those that include them.
+    """
+    patterns = only.replace(",", " ").split()
+    if patterns:
+        every = [fault for fault in every if any(fnmatch.fnmatchcase(fault.name, pattern) for pattern in patterns)]
+    elif not short:
+        every = [fault for fault in every if not fault.part_of]
+    return [fault for fault in every if fault.short or not short]
 
 
 def place(delivery: str) -> Path:
@@ -124,7 +130,7 @@ def main() -> int:
     seconds = time.monotonic() - begun
     print(f"\n{ledger.text_table(rows)}\n")
     good = all(row.good for row in rows)
-    if len(wanted) == len(faults.FAULTS):
+    if wanted == picked(faults.FAULTS, short=False, only=""):
         what = {fault.name: f"{fault.what} | {drill.span(fault)} | {fault.repeats}" for fault in wanted}
         written = place(arguments.delivery)
         written.write_text(page(rows, what, known, seconds), encoding="utf-8")

@@ -99,6 +99,8 @@ def reference() -> str:
         "Made by `make docs` from the roles' `meta/argument_specs.yml`, which Ansible holds values against before anything changes;\n",
         "ids in square brackets are the paper's requirements (requirements.yml). How the inventory's `site_*` variables become these\n",
         "is in `playbooks/group_vars/site.yml`; what each `site_*` variable means is in `inventories/lab/group_vars/all`.\n",
+        "\nWhere site.yml makes a variable of `site_*` variables, an inventory's `group_vars` do not change it, for those of a playbook come\n",
+        "after them; a host's `host_vars` do. A role that is used by itself takes all of its variables from anywhere.\n",
     ]
     for role in roles():
         for name, entry in specs(role).items():

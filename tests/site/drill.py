@@ -254,6 +254,7 @@ class Fault:
     undo: Step | None = None
     holds: float = 0.0  # seconds
     short: bool = False  # part of the short drill
+    part_of: str = ""  # the fault that breaks the same and more: the whole drill has that one alone
     # What has to be there before mail flows, and is taken away once all has arrived. Faults in a row that prepare the same share it.
     prepare: Step | None = None
     restore: Step | None = None

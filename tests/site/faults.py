@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -93,7 +94,7 @@ def came_back(flow: drill.Flow) -> list[tuple[str, int]]:
     return sorted((step, code) for step, code in replies if code < 500 and code != 250)
 
 
-def put_off(step: str, *codes: int) -> Any:
+def put_off(step: str, *codes: int) -> Callable[[Held], list[str]]:
     """A check: strangers had to come back, at a step and with one of some codes."""
 
     def check(held: Held) -> list[str]:
@@ -102,6 +103,10 @@ def put_off(step: str, *codes: int) -> Any:
         return [] if wanted.intersection(found) else [f"nobody was put off at {step} with {codes}, but {found}"]
 
     return check
+
+
+# After a text that finds no room.
+NO_ROOM = (421, 451, 452)
 
 
 def seen_full(flow: drill.Flow) -> bool:
@@ -507,8 +512,9 @@ FAULTS = [
         holds=15,
         prepare=SMALL,
         restore=WHOLE,
-        check=put_off("end", 421, 451, 452),
+        check=put_off("end", *NO_ROOM),
         short=True,
+        part_of="disk-full",
     ),
     # sendmail hangs up after the text here, without a word: the sender comes back as it would after a 4xx.
     Fault(
@@ -519,7 +525,7 @@ FAULTS = [
         holds=15,
         prepare=SMALL,
         restore=WHOLE,
-        check=put_off("end", 0, 421, 451, 452),
+        check=put_off("end", 0, *NO_ROOM),
     ),
     Fault(
         "disk-full",
@@ -532,7 +538,7 @@ FAULTS = [
         every=3.0,
         prepare=SMALL,
         restore=WHOLE,
-        check=put_off("MAIL", 452),
+        check=lambda held: [*put_off("end", *NO_ROOM)(held), *put_off("MAIL", 452)(held)],
     ),
     Fault(
         "reloaded",
