@@ -62,16 +62,29 @@ def keep(place: str, path: str) -> None:
     os.rename(kept + ".new", kept)
 
 
+def kept_paths(place: str) -> list[str]:
+    """The paths whose former state lies there."""
+    entries = [entry.removesuffix(ABSENT) for entry in os.listdir(place) if entry != "script"] if os.path.isdir(place) else []
+    return sorted("/" + entry.replace("%2F", "/").replace("%25", "%") for entry in entries)
+
+
+def former(name: str, path: str) -> str:
+    """The text that would be put back; nothing where there was no file, or no text."""
+    try:
+        with open(copy_of(directory(name), path), encoding="utf-8") as file:
+            return file.read()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
 def arm(run: Run, name: str, seconds: int, paths: Iterable[str], commands: Iterable[Sequence[str]]) -> str | None:
     """Keep copies and start the timer; the reason where it cannot be had."""
     place = directory(name)
     os.makedirs(place, mode=0o700, exist_ok=True)
     for path in paths:
         keep(place, path)
-    kept = [entry for entry in os.listdir(place) if entry != "script"]
-    known = {entry.removesuffix(ABSENT).replace("%2F", "/").replace("%25", "%") for entry in kept}
     with open(os.path.join(place, "script"), "w", encoding="utf-8") as file:
-        file.write(script(name, place, [f"/{path}" for path in sorted(known)], commands))
+        file.write(script(name, place, kept_paths(place), commands))
     run(["systemctl", "stop", timer(name)])  # of a run that was broken off; most often there is none
     rc, _out, err = run(
         [
@@ -90,6 +103,11 @@ def arm(run: Run, name: str, seconds: int, paths: Iterable[str], commands: Itera
 def armed(run: Run, name: str) -> bool:
     """Whether the timer runs: it has not fired and has not been confirmed."""
     return run(["systemctl", "is-active", "--quiet", timer(name)])[0] == 0
+
+
+def unconfirmed(run: Run, name: str) -> list[str]:
+    """The paths that a run which was broken off has replaced, and that would still be put back."""
+    return kept_paths(directory(name)) if armed(run, name) else []
 
 
 def confirm(run: Run, name: str) -> None:

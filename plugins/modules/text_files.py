@@ -74,7 +74,8 @@ options:
     description:
       - For files that could shut the operator out. Before any is replaced, the present ones are kept and a timer is started that puts
         them back, unless M(widgets.mail.rollback_confirm) ends it in time.
-      - A run that is broken off before the service has read the new files leaves none of them behind.
+      - What a run that was broken off has replaced is put back as well. Where the next run comes before that, those files count as
+        changed once more, so that the service reads them and they are confirmed.
     type: dict
     suboptions:
       name:
@@ -235,6 +236,7 @@ def main() -> None:
     wrong = unit_states.misnamed(units)
     if wrong:
         module.fail_json(msg=f"units: {wrong}")
+    pending = hold_on(module)
     todo: list[tuple[dict[str, Any], int, int]] = []
     held: list[tuple[dict[str, Any], int, int]] = []
     diffs = []
@@ -261,6 +263,9 @@ def main() -> None:
             diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
             diffs.append(owners.difference(path, wanted))
+    for path in set(pending).difference(want["path"] for want, _uid, _gid in todo):
+        before, after = rollback.former(module.params["rollback"]["name"], path), describe(path)[0] or ""
+        diffs.append({"before": before, "after": after, "before_header": f"{path} (not confirmed yet)", "after_header": path})
     gone = [path for path in module.params["absent"] if os.path.lexists(path)]
     for path in gone:
         if os.path.isdir(path) and not os.path.islink(path):
@@ -283,10 +288,25 @@ def main() -> None:
             write(module, want, uid, gid)
         for path in gone:
             os.unlink(path)
-    changes = [want["path"] for want, _uid, _gid in held + todo] + gone
+    changes = list(dict.fromkeys([want["path"] for want, _uid, _gid in held + todo] + gone + pending))
     states = {name: unit_states.state(module.run_command, name) for name in units}
     wanting = [name for name, state in states.items() if changes or not (state.enabled and state.active)]
     module.exit_json(changed=bool(changes), changes=changes, units=wanting, diff=diffs)
+
+
+def hold_on(module: AnsibleModule) -> list[str]:
+    """The paths that an earlier run has replaced and nobody has confirmed; they stay for as long again.
+
+    To whoever reads them they are changes of this run, which has them read and confirmed: else it would find nothing to do, and then
+    the former files would be put back.
+    """
+    want = module.params["rollback"]
+    if not want or not want["seconds"]:
+        return []
+    pending = rollback.unconfirmed(module.run_command, want["name"])
+    if pending and not module.check_mode:
+        arm(module, [])
+    return pending
 
 
 def arm(module: AnsibleModule, paths: list[str]) -> None:

@@ -170,6 +170,10 @@ PREFIX = (_matches(r"^[A-Za-z0-9 _.:-]{1,64}\Z"), "1 to 64 letters, digits, blan
 
 # Variables, or parts of them, and the form that their values must have. A list stands for each of its elements.
 FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "firewall_log_file": (
+        _matches(r"^/var/log/ulog/[A-Za-z0-9][A-Za-z0-9._-]*[.]log\Z"),
+        "/var/log/ulog/NAME.log, which is rotated there",
+    ),
     "acme_certificates.names": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a full host name"),
     "acme_certificates.owner": USER,
     "acme_certificates.reload": UNIT,

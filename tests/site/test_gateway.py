@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.site import away, lab
+from tests.site import away, lab, mailflow
 
 DOMAIN, FOREIGN = lab.domain(), lab.foreign_domain()
 PORT = lab.port("smtp")
@@ -147,6 +147,25 @@ def test_the_gateway_runs_no_client_queue(gateway: lab.Machine) -> None:
     found = gateway.call(away.processes, program="sendmail")
     assert found, "the MTA at least"
     assert [entry for entry in found if runner in entry["uids"]] == []
+
+
+@pytest.mark.requirement("SM-4", side="positive")
+def test_what_root_hands_in_on_the_gateway_while_the_mta_is_away_is_delivered_once_it_is_back(gateway: lab.Machine) -> None:
+    """There is no daemon for it, so a timer looks; here it is not waited for."""
+    word = lab.token()
+    gateway.sh("systemctl stop sendmail")
+    try:
+        gateway.run("/usr/sbin/sendmail", f"{ALICE}@{DOMAIN}", text=f"Subject: {word}\n\n{word}\n")
+        assert gateway.sh("ls /var/spool/mqueue-client").strip()
+    finally:
+        gateway.sh("systemctl start sendmail")
+    assert gateway.sh("systemctl show -P ActiveState -P UnitFileState sendmail-client-queue.timer").split() == [
+        "active",
+        "enabled",
+    ]
+    gateway.sh("systemctl start sendmail-client-queue")
+    assert not gateway.sh("ls /var/spool/mqueue-client").strip()
+    assert mailflow.fetched(ALICE, word)
 
 
 @pytest.mark.requirement("SM-7", side="negative")

@@ -30,6 +30,17 @@ def test_specs_and_defaults_say_the_same(role: str) -> None:
     assert {name: options[name].get("default") for name in defaults} == defaults
 
 
+def test_what_the_wiring_takes_for_a_default_is_the_role_s() -> None:
+    """It cannot read the defaults of a role that its play does not import."""
+    stated: dict[str, Any] = {}
+    for role in ROLES:
+        stated |= load(ROOT / "roles" / role / "defaults/main.yml")
+    wiring = (ROOT / "playbooks/group_vars/site.yml").read_text(encoding="utf-8")
+    said = [(name, yaml.safe_load(value)) for name, value in re.findall(r"\b(\w+) \| default\(('[^']+'|\d+)\)", wiring)]
+    assert "firewall_log_file" in dict(said)
+    assert [(name, value) for name, value in said if name in stated and stated[name] != value] == []
+
+
 def every_option(options: dict[str, Any], inside: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """All options, those in others too, with their names."""
     for name, option in options.items():

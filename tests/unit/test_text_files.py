@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.widgets.mail.plugins.module_utils import owners, unit_states
+from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback, unit_states
 from ansible_collections.widgets.mail.plugins.module_utils.unit_states import State
 from ansible_collections.widgets.mail.plugins.modules import text_files
 
@@ -88,6 +89,43 @@ def test_what_is_left_to_do_for_units_is_told(capsys: Any, tmp_path: Path, row: 
     again = run(capsys, files, units=[*states])
     assert again["units"] == ["off.service"] and again["changed"] is False
     assert run(capsys, files)["units"] == []
+
+
+@pytest.fixture
+def timers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What systemd was asked to do about rollbacks; their timers run once they were started."""
+    monkeypatch.setattr(rollback, "DIRECTORY", str(tmp_path / "kept"))
+    said: list[str] = []
+
+    def run_command(_module: AnsibleModule, command: list[str]) -> tuple[int, str, str]:
+        said.append(" ".join(command[:2]))
+        return int(command[1] == "is-active" and not any("systemd-run" in line for line in said)), "", ""
+
+    monkeypatch.setattr(AnsibleModule, "run_command", run_command)
+    return said
+
+
+def test_what_a_run_that_was_broken_off_has_replaced_counts_as_changed_until_it_is_confirmed(
+    capsys: Any, tmp_path: Path, row: dict[str, str], timers: list[str]
+) -> None:
+    """Else the next run says that all is well, confirms nothing, and the host goes back under it."""
+    path = tmp_path / "rules"
+    path.write_text("old\n")
+    files = [{"path": str(path), "content": "new\n", **row}]
+    way: dict[str, Any] = {"rollback": {"name": "probe", "seconds": 30, "commands": []}}
+    assert run(capsys, files, **way)["changes"] == [str(path)]
+    begun = timers.count("systemd-run --quiet")
+    predicted = run(capsys, files, check=True, **way)
+    assert predicted["changes"] == [str(path)] and timers.count("systemd-run --quiet") == begun
+    assert [(entry["before"], entry["after"]) for entry in predicted["diff"]] == [("old\n", "new\n")]
+    again = run(capsys, files, **way)
+    assert again["changes"] == [str(path)] and again["diff"] == predicted["diff"]
+    # For as long again, and to the same files.
+    assert timers.count("systemd-run --quiet") == begun + 1
+    assert rollback.former("probe", str(path)) == "old\n"
+    rollback.confirm(lambda command: (0, "", ""), "probe")
+    timers.clear()
+    assert run(capsys, files, **way)["changes"] == []
 
 
 def test_a_unit_without_its_suffix_is_refused_before_a_file_is_written(
