@@ -43,6 +43,13 @@ options:
       validate:
         description: Command that checks the file before anything is replaced; V(%s) stands for a copy of it. No shell runs it.
         type: str
+      validate_needs:
+        description:
+          - Absolute path of what the command of O(files[].validate) needs besides itself to know the file, such as a module of another
+            package.
+          - In check mode the check is passed over while it is missing, as it is while the command is, since its package would have come
+            before. A run always checks.
+        type: path
   directories:
     description: Directories that are made or mended before the files are checked, their parents being there. Links are refused.
     type: list
@@ -100,7 +107,8 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tells what would be written; users and groups may not exist yet.
+    description: >-
+      Tells what would be written; users and groups may not exist yet, nor the command of O(files[].validate) and what it needs.
   diff_mode:
     support: full
     description: A diff for each file.
@@ -212,6 +220,7 @@ def main() -> None:
         "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
         "validate": {"type": "str"},
+        "validate_needs": {"type": "path"},
     }
     directory = {**place, "mode": {"type": "str", "default": "0755"}}
     module = AnsibleModule(
@@ -309,6 +318,8 @@ def validate(module: AnsibleModule, want: dict[str, Any]) -> None:
         module.fail_json(msg=f"{want['path']}: validate is {want['validate']!r}: it must hold %s, the file to check")
     if module.check_mode and not module.get_bin_path(want["validate"].split()[0]):
         return  # its package would have been installed
+    if module.check_mode and want["validate_needs"] and not os.path.exists(want["validate_needs"]):
+        return  # the program alone is there yet, and would refuse what it learns by that
     handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
     try:
         with open(handle, "w", encoding="utf-8", newline="") as file:

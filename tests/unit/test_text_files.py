@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.module_utils import owners, unit_states
 from ansible_collections.widgets.mail.plugins.module_utils.unit_states import State
 from ansible_collections.widgets.mail.plugins.modules import text_files
+from jinja2 import Environment
+
+from tests.unit.inventory import ROOT
 
 
 @pytest.fixture
@@ -95,3 +99,25 @@ def test_a_unit_without_its_suffix_is_refused_before_a_file_is_written(
 ) -> None:
     answer = run(capsys, [{"path": str(tmp_path / "file"), "content": "a\n", **row}], units=["named"])
     assert answer["failed"] and "named" in answer["msg"] and [*tmp_path.iterdir()] == []
+
+
+def test_a_check_that_needs_what_a_package_is_to_bring_is_passed_over_in_check_mode_alone(
+    capsys: Any, tmp_path: Path, row: dict[str, str]
+) -> None:
+    """The program is there, and would refuse a word that it learns by another package."""
+    needed = tmp_path / "module"
+    text = {"path": str(tmp_path / "file"), "content": "a\n", "validate": "grep b %s", "validate_needs": str(needed), **row}
+    foretold = run(capsys, [text], check=True)
+    assert foretold["changes"] == [text["path"]] and foretold["diff"][0]["after"] == "a\n"
+    assert run(capsys, [text])["failed"] and not (tmp_path / "file").exists()
+    needed.touch()
+    assert run(capsys, [text], check=True)["failed"]
+
+
+def test_dovecot_does_not_check_sieve_before_its_package_is_there() -> None:
+    """doveconf, which is of dovecot-core, knows no protocol sieve: dovecot-managesieved tells it."""
+    tasks = yaml.safe_load((ROOT / "roles/pop3/tasks/configure.yml").read_text(encoding="utf-8"))
+    (text,) = [item for item in tasks[0]["vars"]["__pop3_texts"] if "doveconf" in item.get("validate", "")]
+    facts = yaml.safe_load((ROOT / "roles/pop3/vars/main.yml").read_text(encoding="utf-8"))
+    for on, needs in ((True, "/usr/lib/dovecot/managesieve"), (False, "/")):
+        assert Environment().from_string(text["validate_needs"]).render(**facts, pop3_sieve=on) == needs
