@@ -77,6 +77,23 @@ options:
     type: list
     elements: path
     default: []
+  only:
+    description:
+      - Sets of files of which those in O(files) are all that is to be there, such as a file for each link of a host. Files of a set
+        that are none of these are removed as those in O(absent) are.
+      - What others have put beside them is left alone, since it lacks the mark; so are links and directories.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      glob:
+        description: Absolute path in which V(*), V(?) and V([]) stand for any characters, as in a shell.
+        type: path
+        required: true
+      mark:
+        description: Text by which the files of a set are told from those of others, since all of them hold it, those of former runs as well.
+        type: str
+        required: true
   rollback:
     description:
       - For files that could shut the operator out. Before any is replaced, the present ones are kept and a timer is started that puts
@@ -120,6 +137,13 @@ EXAMPLES = r"""
     files:
       - {path: /etc/issue, content: "Authorised use only.\n"}
       - {path: /etc/issue.net, content: "Authorised use only.\n"}
+
+- name: Describe each link, and none that is no longer there
+  widgets.mail.text_files:
+    files:
+      - {path: /etc/systemd/network/50-inside.network, content: "{{ lookup('widgets.mail.template', 'inside.network.j2') }}"}
+    only:
+      - {glob: /etc/systemd/network/50-*.network, mark: by the role network}
 
 - name: Configure the log
   widgets.mail.text_files:
@@ -196,6 +220,18 @@ def numbers(module: AnsibleModule, want: dict[str, Any]) -> tuple[int, int]:
         return -1, -1  # an earlier task would have made them
 
 
+def unwanted(module: AnsibleModule) -> list[str]:
+    """The files of all sets that are not among those that are to be there."""
+    found: list[str] = []
+    for family in module.params["only"]:
+        if not os.path.isabs(family["glob"]):
+            module.fail_json(msg=f"only: the glob {family['glob']!r} is no absolute path")
+        if not family["mark"].strip():
+            module.fail_json(msg=f"only: {family['glob']} has no mark: files of others would go")
+        found += files.unwanted(family["glob"], family["mark"], [want["path"] for want in module.params["files"]])
+    return found
+
+
 def hold_directory(want: dict[str, Any], uid: int, gid: int) -> None:
     """Make or mend one directory; nobody else gets into it in between."""
     if not os.path.isdir(want["path"]):
@@ -223,11 +259,13 @@ def main() -> None:
         "validate_needs": {"type": "path"},
     }
     directory = {**place, "mode": {"type": "str", "default": "0755"}}
+    of_a_set = {"glob": {"type": "path", "required": True}, "mark": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "files": {"type": "list", "elements": "dict", "required": True, "options": row},
             "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
             "absent": {"type": "list", "elements": "path", "default": []},
+            "only": {"type": "list", "elements": "dict", "default": [], "options": of_a_set},
             "units": {"type": "list", "elements": "str", "default": []},
             "rollback": {
                 "type": "dict",
@@ -271,6 +309,7 @@ def main() -> None:
         if have != wanted:
             diffs.append(owners.difference(path, wanted))
     gone = [path for path in module.params["absent"] if os.path.lexists(path)]
+    gone = list(dict.fromkeys(gone + unwanted(module)))
     for path in gone:
         if os.path.isdir(path) and not os.path.islink(path):
             module.fail_json(msg=f"{path}: is a directory, only files are removed")

@@ -44,6 +44,13 @@ DRIFTS = [
         'test "$(sysctl -n net.ipv4.ip_forward)" = 1',
     ),
     Drift(
+        "network",
+        lab.NAMESERVER,
+        "a link that is no longer there is still described",
+        "printf '%s\\n' '# by the role network; see systemd.network(5)' '[Match]' Name=gone0 > /etc/systemd/network/50-a.network",
+        "test -e /etc/systemd/network/50-a.network",
+    ),
+    Drift(
         "firewall",
         lab.FIREWALL,
         "rules that let everything through, in the file and in force",
