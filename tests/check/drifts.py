@@ -72,6 +72,14 @@ DRIFTS = [
         "grep -q 0.0.0.0/1 /etc/wireguard/wg0.conf",
     ),
     Drift(
+        "vpn",
+        lab.CONCENTRATOR,
+        "an interface of a former name would still come up at boot",
+        "cd /etc/wireguard && umask 077 && printf '%s\\n' '# by the role vpn; see wg-quick(8)' '[Interface]' > wg9.conf"
+        " && systemctl -q enable wg-quick@wg9",
+        "test -e /etc/wireguard/wg9.conf || systemctl -q is-enabled wg-quick@wg9",
+    ),
+    Drift(
         "dns",
         lab.NAMESERVER,
         "anybody may ask for everything, and the server is down",
