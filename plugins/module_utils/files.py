@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Files read, and replaced as a whole: whoever looks meanwhile finds the old one or the new one, and never half of it."""
+"""Files read, and replaced as a whole: whoever looks meanwhile finds the old one or the new one, and never half of it.
+
+And found again, where whoever wrote them wants them no longer.
+"""
 
 from __future__ import annotations
 
+import glob
 import os
+import stat
 import tempfile
+from collections.abc import Iterable
 
 
 def read(path: str) -> str | None:
@@ -35,3 +41,13 @@ def replace(path: str, text: str, mode: int = 0o600, uid: int = -1, gid: int = -
     except BaseException:
         os.unlink(new)
         raise
+
+
+def unwanted(pattern: str, mark: str, wanted: Iterable[str]) -> list[str]:
+    """Files that match and hold the mark of whoever asks, but for those that are wanted, by whatever way these are named.
+
+    Others' files lack the mark. Links are left alone: none of us makes one there.
+    """
+    kept = {os.path.realpath(path) for path in wanted}
+    plain = [path for path in sorted(glob.glob(pattern)) if stat.S_ISREG(os.lstat(path).st_mode)]
+    return [path for path in plain if os.path.realpath(path) not in kept and mark in (read(path) or "")]

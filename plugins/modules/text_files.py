@@ -43,6 +43,13 @@ options:
       validate:
         description: Command that checks the file before anything is replaced; V(%s) stands for a copy of it. No shell runs it.
         type: str
+      validate_needs:
+        description:
+          - Absolute path of what the command of O(files[].validate) needs besides itself to know the file, such as a module of another
+            package.
+          - In check mode the check is passed over while it is missing, as it is while the command is, since its package would have come
+            before. A run always checks.
+        type: path
   directories:
     description: Directories that are made or mended before the files are checked, their parents being there. Links are refused.
     type: list
@@ -70,6 +77,23 @@ options:
     type: list
     elements: path
     default: []
+  only:
+    description:
+      - Sets of files of which those in O(files) are all that is to be there, such as a file for each link of a host. Files of a set
+        that are none of these are removed as those in O(absent) are.
+      - What others have put beside them is left alone, since it lacks the mark; so are links and directories.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      glob:
+        description: Absolute path in which V(*), V(?) and V([]) stand for any characters, as in a shell.
+        type: path
+        required: true
+      mark:
+        description: Text by which the files of a set are told from those of others, since all of them hold it, those of former runs as well.
+        type: str
+        required: true
   rollback:
     description:
       - For files that could shut the operator out. Before any is replaced, the present ones are kept and a timer is started that puts
@@ -101,7 +125,8 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Tells what would be written; users and groups may not exist yet.
+    description: >-
+      Tells what would be written; users and groups may not exist yet, nor the command of O(files[].validate) and what it needs.
   diff_mode:
     support: full
     description: A diff for each file.
@@ -113,6 +138,13 @@ EXAMPLES = r"""
     files:
       - {path: /etc/issue, content: "Authorised use only.\n"}
       - {path: /etc/issue.net, content: "Authorised use only.\n"}
+
+- name: Describe each link, and none that is no longer there
+  widgets.mail.text_files:
+    files:
+      - {path: /etc/systemd/network/50-inside.network, content: "{{ lookup('widgets.mail.template', 'inside.network.j2') }}"}
+    only:
+      - {glob: /etc/systemd/network/50-*.network, mark: by the role network}
 
 - name: Configure the log
   widgets.mail.text_files:
@@ -189,6 +221,18 @@ def numbers(module: AnsibleModule, want: dict[str, Any]) -> tuple[int, int]:
         return -1, -1  # an earlier task would have made them
 
 
+def unwanted(module: AnsibleModule) -> list[str]:
+    """The files of all sets that are not among those that are to be there."""
+    found: list[str] = []
+    for family in module.params["only"]:
+        if not os.path.isabs(family["glob"]):
+            module.fail_json(msg=f"only: the glob {family['glob']!r} is no absolute path")
+        if not family["mark"].strip():
+            module.fail_json(msg=f"only: {family['glob']} has no mark: files of others would go")
+        found += files.unwanted(family["glob"], family["mark"], [want["path"] for want in module.params["files"]])
+    return found
+
+
 def hold_directory(want: dict[str, Any], uid: int, gid: int) -> None:
     """Make or mend one directory; nobody else gets into it in between."""
     if not os.path.isdir(want["path"]):
@@ -213,13 +257,16 @@ def main() -> None:
         "content": {"type": "str", "required": True},
         "mode": {"type": "str", "default": "0644"},
         "validate": {"type": "str"},
+        "validate_needs": {"type": "path"},
     }
     directory = {**place, "mode": {"type": "str", "default": "0755"}}
+    of_a_set = {"glob": {"type": "path", "required": True}, "mark": {"type": "str", "required": True}}
     module = AnsibleModule(
         argument_spec={
             "files": {"type": "list", "elements": "dict", "required": True, "options": row},
             "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
             "absent": {"type": "list", "elements": "path", "default": []},
+            "only": {"type": "list", "elements": "dict", "default": [], "options": of_a_set},
             "units": {"type": "list", "elements": "str", "default": []},
             "rollback": {
                 "type": "dict",
@@ -263,10 +310,11 @@ def main() -> None:
             diffs.append({"before": text or "", "after": want["content"], "before_header": path, "after_header": path})
         if have != wanted:
             diffs.append(owners.difference(path, wanted))
-    for path in set(pending).difference(want["path"] for want, _uid, _gid in todo):
+    for path in sorted(set(pending).difference(want["path"] for want, _uid, _gid in todo)):
         before, after = rollback.former(module.params["rollback"]["name"], path), describe(path)[0] or ""
         diffs.append({"before": before, "after": after, "before_header": f"{path} (not confirmed yet)", "after_header": path})
     gone = [path for path in module.params["absent"] if os.path.lexists(path)]
+    gone = list(dict.fromkeys(gone + unwanted(module)))
     for path in gone:
         if os.path.isdir(path) and not os.path.islink(path):
             module.fail_json(msg=f"{path}: is a directory, only files are removed")
@@ -329,6 +377,8 @@ def validate(module: AnsibleModule, want: dict[str, Any]) -> None:
         module.fail_json(msg=f"{want['path']}: validate is {want['validate']!r}: it must hold %s, the file to check")
     if module.check_mode and not module.get_bin_path(want["validate"].split()[0]):
         return  # its package would have been installed
+    if module.check_mode and want["validate_needs"] and not os.path.exists(want["validate_needs"]):
+        return  # the program alone is there yet, and would refuse what it learns by that
     handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
     try:
         with open(handle, "w", encoding="utf-8", newline="") as file:

@@ -13,6 +13,7 @@ description:
     half.
   - Writes the configuration with the private half in the place of V(@PRIVATE_KEY@), after C(wg-quick strip) has read it. Neither
     the result nor the diff holds the private half.
+  - With O(mark), interfaces that the caller has configured before under other names are taken away.
 author: The widgets.mail developers (@widgets)
 options:
   interface:
@@ -22,10 +23,18 @@ options:
   content:
     description: The configuration with V(@PRIVATE_KEY@) where the private key goes. Without it only the key pair is made.
     type: str
+  mark:
+    description:
+      - Text that every configuration of the caller's holds, those of former runs as well. Each other interface whose configuration holds
+        it is stopped and no longer started at boot, and then its configuration goes. One whose configuration lacks it is another's and
+        left alone.
+      - The key pair stays, for whoever comes back to the name.
+      - Without it, or without O(content), no interface goes.
+    type: str
 attributes:
   check_mode:
     support: full
-    description: Tells what would be written; the public key is empty where there is none yet.
+    description: Tells what would be written and which interfaces would go; the public key is empty where there is none yet.
   diff_mode:
     support: full
     description: The configuration, with V(@PRIVATE_KEY@) for the key.
@@ -35,6 +44,12 @@ EXAMPLES = r"""
 - name: Make the key pair, and learn its public half
   widgets.mail.wireguard_config:
     interface: wg0
+
+- name: Write the configuration, and keep no other interface of ours
+  widgets.mail.wireguard_config:
+    interface: wg0
+    content: "{{ lookup('widgets.mail.template', 'wg.conf.j2') }}"
+    mark: by the role vpn
 """
 
 RETURN = r"""
@@ -48,6 +63,11 @@ apply:
     interface itself did, V(start) where there was no configuration before, V(nothing) where nothing changed.
   returned: always
   type: str
+gone:
+  description: Names of former interfaces that were taken away, or would be.
+  returned: always
+  type: list
+  elements: str
 """
 
 import os
@@ -60,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils import files
 
 DIRECTORY = "/etc/wireguard"
+LINKS = "/sys/class/net"
 MARK = "@PRIVATE_KEY@"
 NAME = re.compile(r"^[A-Za-z0-9_=+.-]{1,15}\Z")
 PRIVATE = re.compile(r"(?im)^(\s*PrivateKey\s*=\s*)\S+")
@@ -136,6 +157,20 @@ class Config:
             files.replace(path, text)
             self.wg("wg-quick", "strip", path)
 
+    def take_away(self, name: str) -> dict[str, str]:
+        """Stop an interface of a former run, now and at boot, then remove its configuration, by which it is stopped; the diff."""
+        path, unit = f"{DIRECTORY}/{name}.conf", f"wg-quick@{name}.service"
+        self.changed = True
+        before = hidden(files.read(path) or "")
+        if not self.module.check_mode:
+            code, _out, err = self.module.run_command(["systemctl", "disable", "--now", "--", unit])
+            if code:
+                self.module.fail_json(msg=f"{unit} was not stopped, and {path} stays: {err.strip()}")
+            if os.path.lexists(f"{LINKS}/{name}"):
+                self.wg("wg-quick", "down", name)  # the unit had not brought it up: its peers would still get in
+            os.unlink(path)
+        return {"before": before, "after": "", "before_header": path, "after_header": "(absent)"}
+
     def modes(self) -> None:
         """What holds a key is root's alone."""
         for path, mode in [(DIRECTORY, 0o700), *((f"{self.base}.{end}", 0o600) for end in ("key", "pub", "conf"))]:
@@ -149,16 +184,19 @@ class Config:
 def main() -> None:
     """Make the key, check the text with it, write it."""
     module = AnsibleModule(
-        argument_spec={"interface": {"type": "str", "required": True}, "content": {"type": "str"}}, supports_check_mode=True
+        argument_spec={"interface": {"type": "str", "required": True}, "content": {"type": "str"}, "mark": {"type": "str"}},
+        supports_check_mode=True,
     )
     if not NAME.match(module.params["interface"]):
         module.fail_json(msg=f"interface {module.params['interface']!r} is no name of at most 15 letters, digits and _=+.-")
+    content, mark = module.params["content"], module.params["mark"]
+    if mark is not None and not mark.strip():
+        module.fail_json(msg="mark is empty: interfaces of others would go")
     if not module.check_mode:
         os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     config = Config(module)
     private, public = config.keys()
-    result: dict[str, Any] = {"public_key": public, "apply": "nothing"}
-    content = module.params["content"]
+    result: dict[str, Any] = {"public_key": public, "apply": "nothing", "gone": [], "diff": []}
     if content is not None:
         old = files.read(f"{config.base}.conf")
         new = content.replace(MARK, private)
@@ -166,10 +204,14 @@ def main() -> None:
         if old != new:
             config.changed = True
             before = "" if old is None else hidden(old)
-            result["diff"] = {"before": before, "after": content, "before_header": f"{config.base}.conf"}
+            result["diff"].append({"before": before, "after": content, "before_header": f"{config.base}.conf"})
             if not module.check_mode:
                 config.check(new)
                 files.replace(f"{config.base}.conf", new)
+    if content is not None and mark is not None:
+        former = files.unwanted(f"{DIRECTORY}/*.conf", mark, [f"{config.base}.conf"])
+        result["gone"] = [os.path.basename(path).removesuffix(".conf") for path in former]
+        result["diff"] += [config.take_away(name) for name in result["gone"]]
     config.modes()
     module.exit_json(changed=config.changed, **result)
 

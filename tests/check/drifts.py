@@ -44,6 +44,13 @@ DRIFTS = [
         'test "$(sysctl -n net.ipv4.ip_forward)" = 1',
     ),
     Drift(
+        "network",
+        lab.NAMESERVER,
+        "a link that is no longer there is still described",
+        "printf '%s\\n' '# by the role network; see systemd.network(5)' '[Match]' Name=gone0 > /etc/systemd/network/50-a.network",
+        "test -e /etc/systemd/network/50-a.network",
+    ),
+    Drift(
         "firewall",
         lab.FIREWALL,
         "rules that let everything through, in the file and in force",
@@ -63,6 +70,14 @@ DRIFTS = [
         "a peer may have come from anywhere, and the key's file is open to all",
         "cd /etc/wireguard && sed -i '0,/^AllowedIPs.*/s//AllowedIPs = 0.0.0.0\\/1/' wg0.conf && chmod 0644 wg0.conf",
         "grep -q 0.0.0.0/1 /etc/wireguard/wg0.conf",
+    ),
+    Drift(
+        "vpn",
+        lab.CONCENTRATOR,
+        "an interface of a former name would still come up at boot",
+        "cd /etc/wireguard && umask 077 && printf '%s\\n' '# by the role vpn; see wg-quick(8)' '[Interface]' > wg9.conf"
+        " && systemctl -q enable wg-quick@wg9",
+        "test -e /etc/wireguard/wg9.conf || systemctl -q is-enabled wg-quick@wg9",
     ),
     Drift(
         "dns",

@@ -13,6 +13,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from ansible.plugins.filter import core
 from ansible_collections.widgets.mail.plugins.filter import acme
 from ansible_collections.widgets.mail.plugins.modules import acme_keys
 from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
@@ -20,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tests.unit.inventory import BOTH, CERTIFICATE, ROOT, lab_site
 
@@ -178,6 +181,39 @@ def test_what_signed_it_is_laid_down_by_its_hash_but_no_root_is(place: SimpleNam
     laid = sorted((place.target.parent / "intermediates").iterdir())
     assert len(laid) == 1 and laid[0].name.endswith(".0") and stat.S_IMODE(laid[0].stat().st_mode) == 0o444
     assert "issuer=CN = root" in INSTALL.openssl("-issuer", "-in", str(laid[0])).replace("CN=root", "CN = root")
+
+
+def writable(certificates: list[dict[str, Any]]) -> list[str]:
+    """What the unit that installs certificates may write to."""
+    environment = Environment(loader=FileSystemLoader(ROOT / "roles/acme/templates"), undefined=StrictUndefined)
+    environment.filters |= core.FilterModule().filters()
+    text = environment.get_template("acme-install.service.j2").render(
+        **yaml.safe_load((ROOT / "roles/acme/vars/main.yml").read_text(encoding="utf-8")),
+        acme_certificates=certificates,
+        ansible_managed="Ansible managed",
+    )
+    (line,) = [line for line in text.splitlines() if line.startswith("ReadWritePaths=")]
+    return line.removeprefix("ReadWritePaths=").split()
+
+
+def test_the_unit_may_write_what_signed_a_certificate_wherever_it_goes() -> None:
+    """The directory itself may be missing: it is made in the one above it."""
+    assert writable([ENTRY]) == ["-/etc/mail/certificates"]
+    beside = {**ENTRY, "intermediates": "/etc/mail/certificates/authorities"}
+    elsewhere = {**ENTRY, "path": "/etc/ssl/mta/mta.pem", "intermediates": "/etc/mail/intermediates"}
+    assert writable([beside]) == ["-/etc/mail/certificates"]
+    assert writable([elsewhere]) == ["-/etc/ssl/mta", "-/etc/mail"]
+    assert writable([{**elsewhere, "intermediates": "/etc/mail/intermediates/"}]) == ["-/etc/ssl/mta", "-/etc/mail"]
+    assert writable([{**ENTRY, "intermediates": none} for none in ("", None)]) == ["-/etc/mail/certificates"]
+    assert writable([beside, elsewhere]) == ["-/etc/mail/certificates", "-/etc/ssl/mta", "-/etc/mail"]
+
+
+def test_what_signed_it_may_lie_elsewhere_in_a_directory_that_is_yet_to_be_made(place: SimpleNamespace, tmp_path: Path) -> None:
+    place.ready.write_text(certificate() + certificate(OTHER, issuer="root"))
+    (tmp_path / "mail").mkdir()
+    assert INSTALL.install({**place.entry, "intermediates": str(tmp_path / "mail/intermediates")}, place.ready)
+    assert stat.S_IMODE((tmp_path / "mail/intermediates").stat().st_mode) == 0o755
+    assert [path.suffix for path in (tmp_path / "mail/intermediates").iterdir()] == [".0"]
 
 
 @pytest.mark.parametrize(

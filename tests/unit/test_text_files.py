@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.module_utils import owners, rollback, unit_states
 from ansible_collections.widgets.mail.plugins.module_utils.unit_states import State
 from ansible_collections.widgets.mail.plugins.modules import text_files
+from jinja2 import Environment
+
+from tests.unit.inventory import ROOT
 
 
 @pytest.fixture
@@ -51,6 +55,64 @@ def test_one_file_that_is_not_sound_leaves_all_as_they_are(capsys: Any, tmp_path
     answer = run(capsys, [good, bad], absent=[str(stays)])
     assert answer["failed"] and str(tmp_path / "bad") in answer["msg"]
     assert [path.name for path in tmp_path.iterdir()] == ["stays"]
+
+
+MARK = "by the role probe"
+
+
+def test_of_a_set_only_the_wanted_files_stay(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    """What others have put beside them lacks the mark, or is not of the set."""
+    texts = {"50-old.conf": f"# Managed {MARK}.\n", "50-other.conf": "# by hand\n", "60-old.conf": f"# {MARK}\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "50-link.conf").symlink_to(tmp_path / "50-old.conf")
+    (tmp_path / "50-directory.conf").mkdir()
+    (tmp_path / "same").symlink_to(tmp_path)
+    old, new = tmp_path / "50-old.conf", {"path": str(tmp_path / "50-new.conf"), "content": f"# {MARK}\n", **row}
+    by_another_way = {"path": str(tmp_path / "same/50-way.conf"), "content": f"# {MARK}\n", **row}
+    only = [{"glob": str(tmp_path / "50-*.conf"), "mark": MARK}]
+    predicted = run(capsys, [new, by_another_way], check=True, only=only)
+    assert predicted["changes"] == [new["path"], by_another_way["path"], str(old)] and old.exists()
+    assert predicted["diff"][-1]["before"] == texts[old.name] and predicted["diff"][-1]["after"] == ""
+    done = run(capsys, [new, by_another_way], only=only)
+    assert done == predicted | {"invocation": done["invocation"]}
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"50-new.conf", "50-way.conf", "50-other.conf", "60-old.conf", "50-link.conf", "50-directory.conf", "same"}
+    again = run(capsys, [new, by_another_way], only=only)
+    assert again["changed"] is False and again["diff"] == []
+
+
+def test_a_file_that_is_unwanted_twice_is_removed_once(capsys: Any, tmp_path: Path) -> None:
+    old = tmp_path / "50-old.conf"
+    old.write_text(MARK)
+    only = [{"glob": str(tmp_path / pattern), "mark": MARK} for pattern in ("*.conf", "50-*")]
+    assert run(capsys, [], absent=[str(old)], only=only)["changes"] == [str(old)]
+    assert not old.exists()
+
+
+def test_one_file_that_is_not_sound_leaves_those_of_the_set(capsys: Any, tmp_path: Path, row: dict[str, str]) -> None:
+    (tmp_path / "old").write_text(MARK)
+    bad = {"path": str(tmp_path / "bad"), "content": "a\n", "validate": "grep b %s", **row}
+    assert run(capsys, [bad], only=[{"glob": str(tmp_path / "*"), "mark": MARK}])["failed"]
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_what_would_be_put_back_holds_the_unwanted_as_well(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    armed: list[list[str]] = []
+    monkeypatch.setattr(rollback, "arm", lambda _run, _name, _seconds, paths, _commands: armed.append([*paths]))
+    old = tmp_path / "old"
+    old.write_text(MARK)
+    back = {"name": "probe", "seconds": 5, "commands": []}
+    run(capsys, [], only=[{"glob": str(tmp_path / "o*"), "mark": MARK}], rollback=back)
+    assert armed == [[str(old)]] and not old.exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "mark", "words"), [("etc/50-*", MARK, "only: the glob 'etc/50-*'"), ("/etc/50-*", " ", "has no mark")]
+)
+def test_a_set_that_could_be_anything_is_refused(capsys: Any, pattern: str, mark: str, words: str) -> None:
+    answer = run(capsys, [], only=[{"glob": pattern, "mark": mark}])
+    assert answer["failed"] and words in answer["msg"]
 
 
 def test_no_directory_is_removed(capsys: Any, tmp_path: Path) -> None:
@@ -133,3 +195,25 @@ def test_a_unit_without_its_suffix_is_refused_before_a_file_is_written(
 ) -> None:
     answer = run(capsys, [{"path": str(tmp_path / "file"), "content": "a\n", **row}], units=["named"])
     assert answer["failed"] and "named" in answer["msg"] and [*tmp_path.iterdir()] == []
+
+
+def test_a_check_that_needs_what_a_package_is_to_bring_is_passed_over_in_check_mode_alone(
+    capsys: Any, tmp_path: Path, row: dict[str, str]
+) -> None:
+    """The program is there, and would refuse a word that it learns by another package."""
+    needed = tmp_path / "module"
+    text = {"path": str(tmp_path / "file"), "content": "a\n", "validate": "grep b %s", "validate_needs": str(needed), **row}
+    foretold = run(capsys, [text], check=True)
+    assert foretold["changes"] == [text["path"]] and foretold["diff"][0]["after"] == "a\n"
+    assert run(capsys, [text])["failed"] and not (tmp_path / "file").exists()
+    needed.touch()
+    assert run(capsys, [text], check=True)["failed"]
+
+
+def test_dovecot_does_not_check_sieve_before_its_package_is_there() -> None:
+    """doveconf, which is of dovecot-core, knows no protocol sieve: dovecot-managesieved tells it."""
+    tasks = yaml.safe_load((ROOT / "roles/pop3/tasks/configure.yml").read_text(encoding="utf-8"))
+    (text,) = [item for item in tasks[0]["vars"]["__pop3_texts"] if "doveconf" in item.get("validate", "")]
+    facts = yaml.safe_load((ROOT / "roles/pop3/vars/main.yml").read_text(encoding="utf-8"))
+    for on, needs in ((True, "/usr/lib/dovecot/managesieve"), (False, "/")):
+        assert Environment().from_string(text["validate_needs"]).render(**facts, pop3_sieve=on) == needs

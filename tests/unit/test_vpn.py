@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from ansible.plugins.filter import core
 from ansible_collections.widgets.mail.plugins.filter import vpn
 from ansible_collections.widgets.mail.plugins.modules import wireguard_config
+from jinja2 import Environment, FileSystemLoader
 
-from tests.unit.inventory import lab_site
+from tests.unit.inventory import ROOT, lab_site
 
 KEY_A = "B0VqhZpJED5HJQeVFzzwpTiFDgvYAp+GkLx7fG1z9XE="
 KEY_B = "fcEIAFx233zMDE7nZ8fCTc2MOH3N8kvHkYC4vkNfLUk="
@@ -107,3 +114,115 @@ def test_no_diff_holds_a_private_key() -> None:
     assert (
         wireguard_config.hidden("[Interface]\n privatekey=abc=\nX = 1\n") == "[Interface]\n privatekey=@PRIVATE_KEY@\nX = 1\n"
     )
+
+
+# -- interfaces of former runs ---------------------------------------------------------------------------------------
+
+MARK = "by the role probe"
+FORMER = f"# Managed {MARK}.\n[Interface]\nPrivateKey = secret\n"
+NEW = f"# Managed {MARK}.\n[Interface]\nPrivateKey = @PRIVATE_KEY@\n"
+
+
+class Host:
+    """A host's /etc/wireguard, what its programs answer, and what of its files was there when they were called."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.links, self.refused = place / "wireguard", place / "net", ""
+        self.ran: list[tuple[str, list[str]]] = []
+        self.place.mkdir()
+        self.links.mkdir()
+        for name, text in {"wg0": FORMER, "mine": "[Interface]\nPrivateKey = mine\n", "wg1": NEW.replace("@P", "@Q")}.items():
+            (self.place / f"{name}.conf").write_text(text)
+        (self.place / "wg0.key").write_text("secret\n")
+        (self.place / "wg1.key").write_text("other\n")
+        (self.place / "wg1.pub").write_text("public\n")
+
+    def there(self) -> list[str]:
+        """The configurations."""
+        return sorted(path.stem for path in self.place.glob("*.conf"))
+
+    def run_command(self, _module: Any, argv: list[str], **_: Any) -> tuple[int, str, str]:
+        """What a program answers."""
+        self.ran.append((" ".join(argv), self.there()))
+        if argv[:2] == ["wg-quick", "down"]:
+            (self.links / argv[2]).unlink()
+        wrong = bool(self.refused) and self.refused in argv
+        return int(wrong), "public\n" if argv == ["wg", "pubkey"] else "", "no bus" if wrong else ""
+
+    def acted(self) -> list[tuple[str, list[str]]]:
+        """What was done to units and links."""
+        return [(argv, there) for argv, there in self.ran if "systemctl" in argv or "down" in argv]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    made = Host(tmp_path)
+    monkeypatch.setattr(wireguard_config, "DIRECTORY", str(made.place))
+    monkeypatch.setattr(wireguard_config, "LINKS", str(made.links), raising=False)
+    monkeypatch.setattr(wireguard_config, "loose", lambda _path, _mode: False)
+    monkeypatch.setattr(AnsibleModule, "run_command", lambda module, argv, **more: made.run_command(module, argv, **more))
+    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda _module, name: name)
+    return made
+
+
+def configured(capsys: Any, check: bool = False, **more: Any) -> dict[str, Any]:
+    """The module's answer."""
+    arguments = {"interface": "wg1", "content": NEW, "mark": MARK, "_ansible_check_mode": check, **more}
+    with patch_module_args({key: value for key, value in arguments.items() if value is not None}), pytest.raises(SystemExit):
+        wireguard_config.main()
+    said = capsys.readouterr().out
+    assert "secret" not in said
+    answer: dict[str, Any] = json.loads(said)
+    return answer
+
+
+def test_an_interface_of_a_former_name_is_stopped_before_its_configuration_goes(capsys: Any, host: Host) -> None:
+    predicted = configured(capsys, check=True)
+    assert predicted["gone"] == ["wg0"] and predicted["changed"] and host.acted() == []
+    assert predicted["diff"][-1] == {
+        "before": FORMER.replace("secret", "@PRIVATE_KEY@"),
+        "after": "",
+        "before_header": str(host.place / "wg0.conf"),
+        "after_header": "(absent)",
+    }
+    done = configured(capsys)
+    assert done == predicted | {"invocation": done["invocation"]}
+    assert host.acted() == [("systemctl disable --now -- wg-quick@wg0.service", ["mine", "wg0", "wg1"])]
+    assert host.there() == ["mine", "wg1"] and (host.place / "wg0.key").exists()
+    assert configured(capsys)["changed"] is False
+
+
+def test_what_somebody_has_brought_up_by_hand_goes_down_as_well(capsys: Any, host: Host) -> None:
+    (host.links / "wg0").touch()
+    configured(capsys)
+    assert [argv for argv, _there in host.acted()][1:] == ["wg-quick down wg0"] and host.there() == ["mine", "wg1"]
+
+
+def test_an_interface_that_cannot_be_stopped_keeps_its_configuration(capsys: Any, host: Host) -> None:
+    host.refused = "disable"
+    answer = configured(capsys)
+    assert answer["failed"] and "wg-quick@wg0.service" in answer["msg"] and "no bus" in answer["msg"]
+    assert host.there() == ["mine", "wg0", "wg1"]
+
+
+def test_where_the_new_configuration_is_not_sound_the_former_interface_stays_up(capsys: Any, host: Host) -> None:
+    host.refused = "strip"
+    assert configured(capsys)["failed"] and host.acted() == [] and host.there() == ["mine", "wg0", "wg1"]
+
+
+@pytest.mark.parametrize("more", [{"mark": None}, {"content": None}])
+def test_no_interface_goes_without_a_mark_or_where_only_the_key_is_made(capsys: Any, host: Host, more: dict[str, Any]) -> None:
+    assert configured(capsys, **more)["gone"] == [] and host.there() == ["mine", "wg0", "wg1"]
+
+
+def test_a_mark_that_all_files_hold_is_refused(capsys: Any, host: Host) -> None:
+    assert "mark" in configured(capsys, mark=" ")["msg"] and host.there() == ["mine", "wg0", "wg1"]
+
+
+def test_the_files_of_the_role_hold_the_marks_that_it_finds_them_by() -> None:
+    facts = yaml.safe_load((ROOT / "roles/vpn/vars/main.yml").read_text(encoding="utf-8"))
+    environment = Environment(loader=FileSystemLoader(ROOT / "roles/vpn/templates"))
+    environment.filters = {**core.FilterModule().filters(), **environment.filters}
+    for template, mark in (("wg.conf.j2", facts["__vpn_mark"]), ("sandbox.conf.j2", facts["__vpn_sandboxes"][0]["mark"])):
+        text = environment.get_template(template).render(ansible_managed="Ansible managed")
+        assert mark in text.splitlines()[0]
