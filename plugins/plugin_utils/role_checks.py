@@ -9,6 +9,7 @@ not stated here: they are read from the descriptions in argument_specs, where pe
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -453,6 +454,13 @@ def _pop3(v: Values) -> list[str]:
     if v["pop3_tls_pem"] and v["pop3_tls_key"] != v["pop3_tls_certificate"]:
         errors.append(
             "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
+        )
+    # With pop3_tls_pem nothing is made here.
+    both = {posixpath.normpath(v[name]) for name in ("pop3_tls_certificate", "pop3_tls_key")}
+    if v["pop3_tls_self_signed"] and not v["pop3_tls_pem"] and len(both) == 1:
+        errors.append(
+            f"pop3_tls_key is {v['pop3_tls_key']!r}, as pop3_tls_certificate is: with pop3_tls_self_signed they must be two files, or "
+            "a new certificate would be written over the key."
         )
     if not v["pop3_quota_socket"].startswith("/run/dovecot/"):
         errors.append(
