@@ -245,6 +245,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domains.next_hop": SERVER,
     "sendmail_recipients": FULL_MAILBOX,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
+    "sendmail_smart_hosts_spare": SERVER,
     "sendmail_dane_resolver": (lambda value: value == "" or LOOPBACK[0](value), LOOPBACK[1]),
     "sendmail_own_addresses": ADDRESS,
     "sendmail_resolvers": ADDRESS,
@@ -482,6 +483,15 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(f"sendmail_domains is empty: a {profile} needs at least one {{name, next_hop}}.")
     if profile == "client" and not v["sendmail_smart_host"]:
         errors.append("sendmail_smart_host is empty: a client needs the address of the host that it submits to.")
+    if profile == "client":
+        # Who hands over mail at once may look up a name; what waits is sent by a unit that may speak to addresses only.
+        hops = {"sendmail_smart_host": v["sendmail_smart_host"]}
+        hops |= {f"sendmail_smart_hosts_spare[{number}]": hop for number, hop in enumerate(v["sendmail_smart_hosts_spare"])}
+        errors += [
+            f"{name} is {hop!r}, and sendmail_profile client: it must be {ADDRESS[1]}, as the queue runner of a client reaches nothing by a name."
+            for name, hop in hops.items()
+            if hop and not ADDRESS[0](hop)
+        ]
     if profile == "gateway":
         if not v["sendmail_recipients"]:
             errors.append("sendmail_recipients is empty: a gateway without recipients would refuse all mail with 550 5.1.1.")
