@@ -36,6 +36,7 @@ from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
 from ansible_collections.widgets.mail.plugins.filter.tls import tls_subjects
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
+from ansible_collections.widgets.mail.plugins.module_utils.modes import row_errors
 
 Values = Mapping[str, Any]
 
@@ -413,12 +414,11 @@ def _hardening(v: Values) -> list[str]:
         if not row["reason"].strip():
             errors.append(f"hardening_setid_allowed[{number}].reason is '': it must say why {row['path']} keeps its bit.")
     for name in ("hardening_file_modes", "hardening_file_modes_extra"):
-        for number, row in enumerate(v[name]):
-            mode = row.get("mode")
-            if mode is not None and not re.match(r"^([0-7]{4,5}|[ugoa]+-[rwxst]+(,[ugoa]+-[rwxst]+)*)\Z", str(mode)):
-                errors.append(
-                    f'{name}[{number}].mode is {mode!r}: it must be four octal digits in quotes, or what is taken away, such as "go-w".'
-                )
+        errors += [f"{name}[{number}].{said}" for number, row in enumerate(v[name]) for said in row_errors(row)]
+    errors += _twice(
+        (row["path"] for row in [*v["hardening_file_modes"], *v["hardening_file_modes_extra"]]),
+        "hardening_file_modes and hardening_file_modes_extra: the path {} is there twice: a path has one row, in one of them.",
+    )
     return errors
 
 
