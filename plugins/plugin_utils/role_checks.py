@@ -493,6 +493,16 @@ def _sendmail(v: Values) -> list[str]:
             if hop and not ADDRESS[0](hop)
         ]
     if profile == "gateway":
+        errors += [
+            f"{name} is {v[name]!r}, and sendmail_profile gateway: it must be empty, as a gateway sends to the MX that it looks up."
+            for name in ("sendmail_smart_host", "sendmail_smart_hosts_spare")
+            if v[name]
+        ]
+        if not v["sendmail_domain"]:
+            errors.append(
+                "sendmail_domain is empty, and sendmail_profile gateway: it must be the domain whose postmaster gets mail for the gateway's "
+                "own addresses."
+            )
         if not v["sendmail_recipients"]:
             errors.append("sendmail_recipients is empty: a gateway without recipients would refuse all mail with 550 5.1.1.")
         errors += [
