@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What of roles' variables is wrong beyond its type: numbers out of range, addresses that are none, settings that contradict each other.
+"""What of roles' variables is wrong beyond its type: numbers out of range, addresses that are none, hidden places, contradictions.
 
 `role_errors` calls it with values that Ansible's own checker has passed: types are right, defaults are filled in. A default that
 needs a host's facts is missing from the values before these are known, and what depends on it is then not looked at. Ranges are
@@ -288,6 +288,52 @@ def form_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
         for place, _option, value in walk(specs, values)
         if (key := INDEX.sub("", place)) in FORMS and not FORMS[key][0](value)
     ]
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+TEMPORARY = ("/tmp", "/var/tmp")  # PrivateTmp=yes: a unit has its own
+PRIVATE = ("/home", "/root", "/run/user", *TEMPORARY)  # and ProtectHome=yes: nothing there can be entered
+
+# Variables, or parts of them, that hold a path; the unit that needs it, and the directories that this unit does not see as the host has
+# them. Everything would be made there, and the daemon would find none of it.
+HIDDEN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "acme_certificates.path": ("acme-install.service", PRIVATE),
+    "acme_certificates.intermediates": ("acme-install.service", PRIVATE),
+    "mta_sts_certificate": ("lighttpd.service", tuple(sorted((*PRIVATE, "/boot", "/etc/mail", "/var/mail", "/var/spool")))),
+    "pop3_spool": ("dovecot.service", PRIVATE),
+    "pop3_tls_certificate": ("dovecot.service", PRIVATE),
+    "pop3_tls_key": ("dovecot.service", PRIVATE),
+    "sendmail_programs": ("sendmail.service", PRIVATE),
+    "sendmail_forward_path": ("sendmail.service", PRIVATE),
+    "sendmail_lmtp_socket": ("sendmail.service", PRIVATE),
+    "sendmail_milters.socket": ("sendmail.service", PRIVATE),
+    "sendmail_quota_socket": ("sendmail-quota.service", PRIVATE),
+    "sendmail_sts_authorities": ("sendmail.service", PRIVATE),
+    "sendmail_tls_authority": ("sendmail.service", PRIVATE),
+    "sendmail_tls_certificate": ("sendmail.service", PRIVATE),
+    "sendmail_tls_client_certificate": ("sendmail.service", PRIVATE),
+    "sendmail_tls_client_key": ("sendmail.service", PRIVATE),
+    "sendmail_tls_intermediates": ("sendmail.service", PRIVATE),
+    "sendmail_tls_key": ("sendmail.service", PRIVATE),
+    "sendmail_tls_public": ("sendmail.service", PRIVATE),
+    "syslog_inputs.path": ("rsyslog.service", PRIVATE),
+    "tripwire_paths.paths": ("tripwire-check.service", TEMPORARY),
+}
+
+
+def hidden_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
+    """Paths that the unit which needs them does not see."""
+    errors = []
+    for place, _option, value in walk(specs, values):
+        unit, hidden = HIDDEN.get(INDEX.sub("", place), ("", ()))
+        paths = {f"{place}.{key}": path for key, path in value.items()} if isinstance(value, Mapping) else {place: value}
+        errors += [
+            f"{spot} is {path!r}: {unit} sees nothing below {', '.join(hidden)}; it must be elsewhere."
+            for spot, path in paths.items()
+            if any(f"{posixpath.normpath(str(path))}/".startswith(f"{directory}/") for directory in hidden)
+        ]
+    return errors
 
 
 # -- contradictions ------------------------------------------------------------------------------------------------------
@@ -716,6 +762,6 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
 
 def wrong(specs: Mapping[str, Any], values: Values, roles: Iterable[str]) -> list[str]:
     """What is wrong with values whose types are right. A value of a wrong form is not held against others."""
-    return value_errors(specs, values) + form_errors(specs, values) or [
+    return value_errors(specs, values) + form_errors(specs, values) + hidden_errors(specs, values) or [
         said for role in roles if role in CHECKS for said in CHECKS[role](values)
     ]
