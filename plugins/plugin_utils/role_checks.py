@@ -32,7 +32,7 @@ from ansible_collections.widgets.mail.plugins.filter.sendmail import (
 )
 from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_bad_keys
 from ansible_collections.widgets.mail.plugins.filter.submission import sendmail_sender_errors
-from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
+from ansible_collections.widgets.mail.plugins.filter.syslog import is_address, syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
 from ansible_collections.widgets.mail.plugins.filter.tls import tls_subjects
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
@@ -138,6 +138,9 @@ def _matches(expression: str) -> Callable[[Any], bool]:
 HOST = r"(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 ADDRESS = (_parses(ipaddress.ip_address), "an IPv4 or IPv6 address")
+ADDRESS6 = (lambda value: ":" in str(value) and "%" not in str(value) and ADDRESS[0](value), "an IPv6 address")
+# What a program compares as a text.
+SHORTEST = (is_address, "an address in its shortest form, such as 10.1.1.11 or 2001:db8::11")
 LOOPBACK = (
     lambda value: ADDRESS[0](value) and ipaddress.ip_address(value).is_loopback,
     "an address of the loopback, such as 127.0.0.1",
@@ -146,6 +149,10 @@ NETWORK = (_parses(ipaddress.ip_network), "an address, or a network without host
 INTERFACE = (
     lambda value: "/" in str(value) and _parses(ipaddress.ip_interface)(value),
     "an address with its prefix length, such as 10.1.0.25/24",
+)
+INTERFACE6 = (
+    lambda value: ":" in str(value) and INTERFACE[0](value),
+    "an IPv6 address with its prefix length, such as 2001:db8::25/64",
 )
 NAME = (_matches(rf"^{HOST}\Z"), "a host name or an address")
 SERVER = (lambda value: ADDRESS[0](value) or NAME[0](value), NAME[1])
@@ -164,6 +171,46 @@ USER = (_matches(r"^[a-z_][a-z0-9_.-]{0,31}\Z"), "a user's name")
 ALGORITHM = (_matches(r"^[a-z0-9][a-z0-9@.-]+\Z"), "the name of an algorithm as `ssh -Q` lists them")
 MEMORY = (_matches(r"^([1-9][0-9]*[KMGT]?|[1-9][0-9]?%|infinity)\Z"), "systemd's size, such as 512M, 2G or 50%")
 SENDMAIL_TIME = (_matches(r"^([1-9][0-9]*[smhdw])+\Z"), "sendmail's time, such as 30m or 1h30m")
+
+
+def _times() -> re.Pattern[str]:
+    """What systemd takes for times of the calendar (systemd.time(7)), but for names of seldom use. Here and not by systemd-analyze on the
+    host: it is said before anything changes.
+    """
+
+    def parts(one: str, step: str = "[1-9][0-9]*") -> str:
+        part = rf"{one}(\.\.{one})?(/{step})?"
+        return rf"(\*|{part}(,{part})*)"
+
+    day = "(mon(day)?|tue(sday)?|wed(nesday)?|thu(rsday)?|fri(day)?|sat(urday)?|sun(day)?)"
+    days = rf"{day}((\.\.|-){day})?(,{day}((\.\.|-){day})?)*"
+    year, month = parts("(19[7-9][0-9]|2[01][0-9]{2}|[0-9]{2})"), parts("(1[0-2]|0?[1-9])")
+    date = rf"({year}-)?{month}[-~]{parts('(3[01]|[12][0-9]|0?[1-9])')}"
+    hour, minute = parts("(2[0-3]|[01]?[0-9])"), parts("[0-5]?[0-9]")
+    second = parts(r"[0-5]?[0-9](\.[0-9]{1,6})?", r"[0-9]+(\.[0-9]{1,6})?")
+    time = rf"{hour}:{minute}(:{second})?"
+    named = "minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually"
+    zone = r"(?-i:UTC|[A-Z][A-Z0-9]{2,}|[A-Z]\w+(/[\w+-]+)+)"
+    when = rf"({named}|{days}( {date})?( {time})?|{date}( {time})?|{time})"
+    return re.compile(rf"^{when}( {zone})?\Z", re.IGNORECASE | re.ASCII)
+
+
+TIMES = _times()
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _is_calendar(value: Any) -> bool:
+    """Whether a text is times of the calendar, and no range of it runs backwards."""
+    text = str(value).lower()
+    numbers = [(int(first), int(last)) for first, last in re.findall(r"([0-9]+)\.\.([0-9]+)", text)]
+    days = [
+        (DAYS.index(first), DAYS.index(last))
+        for first, last in re.findall(rf"({'|'.join(DAYS)})[a-z]*(?:\.\.|-)({'|'.join(DAYS)})", text)
+    ]
+    return bool(TIMES.match(str(value))) and all(first <= last for first, last in numbers + days)
+
+
+CALENDAR = (_is_calendar, "systemd's times of the calendar, such as daily, Mon..Fri 04:00 or *-*-* 04:00:00")
 GROUP_NUMBER = (
     lambda value: not isinstance(value, bool) and isinstance(value, int) and 0 < value < 2**32,
     "a whole number, 1 to 4294967295",
@@ -221,9 +268,11 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "network_links.mac": MAC,
     "network_links.device": LINK,
     "network_links.addresses": INTERFACE,
+    "network_links.addresses6": INTERFACE6,
     "network_links.sub_interface.address": INTERFACE,
     "network_links.sub_interface.label": LINK,
     "network_links.gateway": ADDRESS,
+    "network_links.gateway6": ADDRESS6,
     "network_links.routes.to": NETWORK,
     "network_links.routes.via": ADDRESS,
     "pop3_listen": (
@@ -244,7 +293,13 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domain": DOMAIN,
     "sendmail_domains.name": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a domain such as widgets.example"),
     "sendmail_domains.next_hop": SERVER,
+    "sendmail_ipv6_addresses": ADDRESS6,
+    "sendmail_outward_interval": SENDMAIL_TIME,
+    "sendmail_quota_peers": SHORTEST,
     "sendmail_recipients": FULL_MAILBOX,
+    "sendmail_retry_pause_max": SENDMAIL_TIME,
+    "sendmail_routes.recipient": FULL_MAILBOX,
+    "sendmail_routes.next_hop": SERVER,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
     "sendmail_smart_hosts_spare": SERVER,
     "sendmail_dane_resolver": (lambda value: value == "" or LOOPBACK[0](value), LOOPBACK[1]),
@@ -269,6 +324,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_ciphers": ALGORITHM,
     "ssh_macs": ALGORITHM,
     "ssh_pubkey_algorithms": ALGORITHM,
+    "tripwire_schedule": CALENDAR,
     "tripwire_exclude": (_matches(r"^/"), "an absolute path"),
     "tripwire_exclude_extra": (_matches(r"^/"), "an absolute path"),
     "tripwire_accept_within": (_matches(r"^/"), "an absolute path"),
@@ -415,6 +471,18 @@ def _content_filter(v: Values) -> list[str]:
     return errors
 
 
+def _dns(v: Values) -> list[str]:
+    errors = [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
+    if not v["dns_listen"]:
+        errors.append("dns_listen is empty: name at least one address, or any for all of IPv4.")
+    errors += [
+        f"dns_recursion_clients holds {network!r}: it must not be the whole world, which would make an open resolver."
+        for network in v["dns_recursion_clients"]
+        if ipaddress.ip_network(network).prefixlen == 0
+    ]
+    return errors + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
+
+
 def _firewall(v: Values) -> list[str]:
     zones = v["firewall_zones"]
     errors = [
@@ -482,7 +550,7 @@ def _network(v: Values) -> list[str]:
         (link.get("mac") for link in links), "network_links: the mac {} is there twice: MAC addresses must differ."
     )
     errors += _twice(
-        (str(address).partition("/")[0] for link in links for address in link["addresses"]),
+        (ipaddress.ip_interface(row).ip for link in links for row in [*link["addresses"], *(link.get("addresses6") or [])]),
         "network_links: the address {} is there twice: addresses must differ.",
     )
     defaults = [link["name"] for link in links if link.get("gateway") and ":" not in link["gateway"]]
@@ -736,10 +804,7 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "base": _base,
     "content_filter": _content_filter,
     "resolver": lambda v: dns_anchor_errors(v["resolver_trust_anchors"], "auto", "resolver_trust_anchors"),
-    "dns": lambda v: (
-        [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
-        + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
-    ),
+    "dns": _dns,
     "firewall": _firewall,
     "hardening": _hardening,
     "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
