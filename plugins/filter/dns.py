@@ -227,6 +227,8 @@ def _value_error(kind: str, value: str) -> str | None:
     """What is wrong with a record's value; named judges the rest, this keeps a value to its line."""
     if not value or re.search(r"[\x00-\x1f\x7f]", value):
         return "is empty or holds control characters"
+    if not value.isascii():
+        return "is not ASCII, as all of a zone must be"
     words = value.split()
     if kind in ("A", "AAAA"):
         try:

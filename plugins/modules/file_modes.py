@@ -99,18 +99,16 @@ missing:
 import grp
 import os
 import pwd
-import re
 import stat
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.widgets.mail.plugins.module_utils import statoverride
+from ansible_collections.widgets.mail.plugins.module_utils.modes import OCTAL, row_errors
 from ansible_collections.widgets.mail.plugins.module_utils.owners import group_name, user_name
 from ansible_collections.widgets.mail.plugins.module_utils.statoverride import Override
 
-OCTAL = re.compile(r"^0[0-7]{3,4}$")
-TAKEN = re.compile(r"^[ugo]+-[rwxs]+(,[ugo]+-[rwxs]+)*$")
 BITS = {
     "u": {"r": 0o400, "w": 0o200, "x": 0o100, "s": 0o4000},
     "g": {"r": 0o040, "w": 0o020, "x": 0o010, "s": 0o2000},
@@ -135,16 +133,11 @@ def check_table(entries: list[dict[str, Any]]) -> list[str]:
     errors = []
     seen: set[str] = set()
     for entry in entries:
-        path, mode = entry["path"], entry.get("mode")
-        if not path.startswith("/") or os.path.normpath(path) != path:
-            errors.append(f"{path}: write an absolute path without '..' and without a slash at its end")
+        path = entry["path"]
+        errors += [f"{path}: {said.rstrip('.')}" for said in row_errors(entry)]
         if path in seen:
-            errors.append(f"{path}: stands in the table twice")
+            errors.append(f"{path}: the path is there twice")
         seen.add(path)
-        if mode is not None and not OCTAL.match(mode) and not TAKEN.match(mode):
-            errors.append(f"{path}: mode {mode!r} is neither quoted octal digits with a leading zero nor like 'go-w'")
-        if entry.get("statoverride") and not (entry.get("owner") and entry.get("group") and OCTAL.match(mode or "")):
-            errors.append(f"{path}: statoverride needs owner, group and an octal mode")
     return errors
 
 

@@ -40,7 +40,7 @@ options:
         type: dict
         default: {}
   spool:
-    description: Directory that holds the mailbox directories.
+    description: Directory that holds the mailbox directories. It becomes root's, and is made with those above it where it is missing.
     type: path
     required: true
   shell:
@@ -107,6 +107,7 @@ LOCKED_SINCE = "1"  # day of expiry, 1970-01-02: PAM refuses the account even wh
 SPOOL_MODE = 0o1755  # without the sticky bit, Debian's sendmail package makes /var/mail writable by everybody (3777)
 # Where Dovecot keeps what is no mail, such as a user's scripts: in the mailbox's own directory it would take some for folders.
 HOME_PART = "home"
+SHADOW = "/etc/shadow"
 NO_LOGIN = {"/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"}
 
 
@@ -206,6 +207,18 @@ def wrong_directory(path: str, uid: int, gid: int, mode: int) -> bool:
     return (entry.st_uid, entry.st_gid, stat.S_IMODE(entry.st_mode)) != (uid, gid, mode)
 
 
+def missing_above(module: AnsibleModule, path: str) -> list[str]:
+    """The directories above a path that are not there yet, the uppermost first."""
+    out: list[str] = []
+    above = os.path.dirname(os.path.normpath(path))
+    while not os.path.lexists(above):
+        out.insert(0, above)
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        module.fail_json(msg=f"{above} is no directory: move it away")
+    return out
+
+
 def make_directory(module: AnsibleModule, path: str, uid: int, gid: int, mode: int) -> None:
     """Make or mend a directory; what else may be there in its place is left to a person."""
     try:
@@ -245,7 +258,7 @@ def main() -> None:
     accounts, spool, shell = module.params["accounts"], module.params["spool"], module.params["shell"]
     home = {account["name"]: os.path.join(spool, account["name"]) for account in accounts}
     before = {account["name"]: lookup(account["name"]) for account in accounts}
-    with open("/etc/shadow", encoding="utf-8") as stream:
+    with open(SHADOW, encoding="utf-8") as stream:
         shadow = parse_shadow(stream.read())
 
     refusals = [refusal(a, before[a["name"]], module.params["first_uid"]) for a in accounts]
@@ -253,6 +266,11 @@ def main() -> None:
         module.fail_json(msg="; ".join(text for text in refusals if text))
 
     changes, secrets = [], []
+    # Everybody who has a mailbox must get through them.
+    for above in missing_above(module, spool):
+        changes.append(f"{above}: holds the spool")
+        if not module.check_mode:
+            make_directory(module, above, 0, 0, 0o755)
     # The spool is entered by all and written by none: nobody lays out a mailbox, or a link, where one is to come.
     if wrong_directory(spool, 0, 0, SPOOL_MODE):
         changes.append(f"{spool}: root's alone to write")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What of roles' variables is wrong beyond its type: numbers out of range, addresses that are none, settings that contradict each other.
+"""What of roles' variables is wrong beyond its type: numbers out of range, addresses that are none, hidden places, contradictions.
 
 `role_errors` calls it with values that Ansible's own checker has passed: types are right, defaults are filled in. A default that
 needs a host's facts is missing from the values before these are known, and what depends on it is then not looked at. Ranges are
@@ -9,6 +9,7 @@ not stated here: they are read from the descriptions in argument_specs, where pe
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -31,10 +32,11 @@ from ansible_collections.widgets.mail.plugins.filter.sendmail import (
 )
 from ansible_collections.widgets.mail.plugins.filter.ssh import KEY_TYPES, ssh_bad_keys
 from ansible_collections.widgets.mail.plugins.filter.submission import sendmail_sender_errors
-from ansible_collections.widgets.mail.plugins.filter.syslog import syslog_errors
+from ansible_collections.widgets.mail.plugins.filter.syslog import is_address, syslog_errors
 from ansible_collections.widgets.mail.plugins.filter.tcp_wrappers import tcp_wrappers_rules
 from ansible_collections.widgets.mail.plugins.filter.tls import tls_subjects
 from ansible_collections.widgets.mail.plugins.filter.vpn import vpn_peer_errors
+from ansible_collections.widgets.mail.plugins.module_utils.modes import row_errors
 
 Values = Mapping[str, Any]
 
@@ -136,6 +138,9 @@ def _matches(expression: str) -> Callable[[Any], bool]:
 HOST = r"(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 ADDRESS = (_parses(ipaddress.ip_address), "an IPv4 or IPv6 address")
+ADDRESS6 = (lambda value: ":" in str(value) and "%" not in str(value) and ADDRESS[0](value), "an IPv6 address")
+# What a program compares as a text.
+SHORTEST = (is_address, "an address in its shortest form, such as 10.1.1.11 or 2001:db8::11")
 LOOPBACK = (
     lambda value: ADDRESS[0](value) and ipaddress.ip_address(value).is_loopback,
     "an address of the loopback, such as 127.0.0.1",
@@ -144,6 +149,10 @@ NETWORK = (_parses(ipaddress.ip_network), "an address, or a network without host
 INTERFACE = (
     lambda value: "/" in str(value) and _parses(ipaddress.ip_interface)(value),
     "an address with its prefix length, such as 10.1.0.25/24",
+)
+INTERFACE6 = (
+    lambda value: ":" in str(value) and INTERFACE[0](value),
+    "an IPv6 address with its prefix length, such as 2001:db8::25/64",
 )
 NAME = (_matches(rf"^{HOST}\Z"), "a host name or an address")
 SERVER = (lambda value: ADDRESS[0](value) or NAME[0](value), NAME[1])
@@ -162,6 +171,46 @@ USER = (_matches(r"^[a-z_][a-z0-9_.-]{0,31}\Z"), "a user's name")
 ALGORITHM = (_matches(r"^[a-z0-9][a-z0-9@.-]+\Z"), "the name of an algorithm as `ssh -Q` lists them")
 MEMORY = (_matches(r"^([1-9][0-9]*[KMGT]?|[1-9][0-9]?%|infinity)\Z"), "systemd's size, such as 512M, 2G or 50%")
 SENDMAIL_TIME = (_matches(r"^([1-9][0-9]*[smhdw])+\Z"), "sendmail's time, such as 30m or 1h30m")
+
+
+def _times() -> re.Pattern[str]:
+    """What systemd takes for times of the calendar (systemd.time(7)), but for names of seldom use. Here and not by systemd-analyze on the
+    host: it is said before anything changes.
+    """
+
+    def parts(one: str, step: str = "[1-9][0-9]*") -> str:
+        part = rf"{one}(\.\.{one})?(/{step})?"
+        return rf"(\*|{part}(,{part})*)"
+
+    day = "(mon(day)?|tue(sday)?|wed(nesday)?|thu(rsday)?|fri(day)?|sat(urday)?|sun(day)?)"
+    days = rf"{day}((\.\.|-){day})?(,{day}((\.\.|-){day})?)*"
+    year, month = parts("(19[7-9][0-9]|2[01][0-9]{2}|[0-9]{2})"), parts("(1[0-2]|0?[1-9])")
+    date = rf"({year}-)?{month}[-~]{parts('(3[01]|[12][0-9]|0?[1-9])')}"
+    hour, minute = parts("(2[0-3]|[01]?[0-9])"), parts("[0-5]?[0-9]")
+    second = parts(r"[0-5]?[0-9](\.[0-9]{1,6})?", r"[0-9]+(\.[0-9]{1,6})?")
+    time = rf"{hour}:{minute}(:{second})?"
+    named = "minutely|hourly|daily|weekly|monthly|quarterly|semiannually|yearly|annually"
+    zone = r"(?-i:UTC|[A-Z][A-Z0-9]{2,}|[A-Z]\w+(/[\w+-]+)+)"
+    when = rf"({named}|{days}( {date})?( {time})?|{date}( {time})?|{time})"
+    return re.compile(rf"^{when}( {zone})?\Z", re.IGNORECASE | re.ASCII)
+
+
+TIMES = _times()
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _is_calendar(value: Any) -> bool:
+    """Whether a text is times of the calendar, and no range of it runs backwards."""
+    text = str(value).lower()
+    numbers = [(int(first), int(last)) for first, last in re.findall(r"([0-9]+)\.\.([0-9]+)", text)]
+    days = [
+        (DAYS.index(first), DAYS.index(last))
+        for first, last in re.findall(rf"({'|'.join(DAYS)})[a-z]*(?:\.\.|-)({'|'.join(DAYS)})", text)
+    ]
+    return bool(TIMES.match(str(value))) and all(first <= last for first, last in numbers + days)
+
+
+CALENDAR = (_is_calendar, "systemd's times of the calendar, such as daily, Mon..Fri 04:00 or *-*-* 04:00:00")
 GROUP_NUMBER = (
     lambda value: not isinstance(value, bool) and isinstance(value, int) and 0 < value < 2**32,
     "a whole number, 1 to 4294967295",
@@ -223,9 +272,11 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "network_links.mac": MAC,
     "network_links.device": LINK,
     "network_links.addresses": INTERFACE,
+    "network_links.addresses6": INTERFACE6,
     "network_links.sub_interface.address": INTERFACE,
     "network_links.sub_interface.label": LINK,
     "network_links.gateway": ADDRESS,
+    "network_links.gateway6": ADDRESS6,
     "network_links.routes.to": NETWORK,
     "network_links.routes.via": ADDRESS,
     "pop3_listen": (
@@ -246,8 +297,15 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sendmail_domain": DOMAIN,
     "sendmail_domains.name": (_matches(rf"^(?=.*[.]){HOST}\Z"), "a domain such as widgets.example"),
     "sendmail_domains.next_hop": SERVER,
+    "sendmail_ipv6_addresses": ADDRESS6,
+    "sendmail_outward_interval": SENDMAIL_TIME,
+    "sendmail_quota_peers": SHORTEST,
     "sendmail_recipients": FULL_MAILBOX,
+    "sendmail_retry_pause_max": SENDMAIL_TIME,
+    "sendmail_routes.recipient": FULL_MAILBOX,
+    "sendmail_routes.next_hop": SERVER,
     "sendmail_smart_host": (lambda value: value == "" or SERVER[0](value), "an address, a host name, or empty"),
+    "sendmail_smart_hosts_spare": SERVER,
     "sendmail_dane_resolver": (lambda value: value == "" or LOOPBACK[0](value), LOOPBACK[1]),
     "sendmail_own_addresses": ADDRESS,
     "sendmail_resolvers": ADDRESS,
@@ -270,6 +328,7 @@ FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_ciphers": ALGORITHM,
     "ssh_macs": ALGORITHM,
     "ssh_pubkey_algorithms": ALGORITHM,
+    "tripwire_schedule": CALENDAR,
     "tripwire_exclude": (_matches(r"^/"), "an absolute path"),
     "tripwire_exclude_extra": (_matches(r"^/"), "an absolute path"),
     "tripwire_accept_within": (_matches(r"^/"), "an absolute path"),
@@ -289,6 +348,52 @@ def form_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
         for place, _option, value in walk(specs, values)
         if (key := INDEX.sub("", place)) in FORMS and not FORMS[key][0](value)
     ]
+
+
+# -- places ------------------------------------------------------------------------------------------------------------
+
+TEMPORARY = ("/tmp", "/var/tmp")  # PrivateTmp=yes: a unit has its own
+PRIVATE = ("/home", "/root", "/run/user", *TEMPORARY)  # and ProtectHome=yes: nothing there can be entered
+
+# Variables, or parts of them, that hold a path; the unit that needs it, and the directories that this unit does not see as the host has
+# them. Everything would be made there, and the daemon would find none of it.
+HIDDEN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "acme_certificates.path": ("acme-install.service", PRIVATE),
+    "acme_certificates.intermediates": ("acme-install.service", PRIVATE),
+    "mta_sts_certificate": ("lighttpd.service", tuple(sorted((*PRIVATE, "/boot", "/etc/mail", "/var/mail", "/var/spool")))),
+    "pop3_spool": ("dovecot.service", PRIVATE),
+    "pop3_tls_certificate": ("dovecot.service", PRIVATE),
+    "pop3_tls_key": ("dovecot.service", PRIVATE),
+    "sendmail_programs": ("sendmail.service", PRIVATE),
+    "sendmail_forward_path": ("sendmail.service", PRIVATE),
+    "sendmail_lmtp_socket": ("sendmail.service", PRIVATE),
+    "sendmail_milters.socket": ("sendmail.service", PRIVATE),
+    "sendmail_quota_socket": ("sendmail-quota.service", PRIVATE),
+    "sendmail_sts_authorities": ("sendmail.service", PRIVATE),
+    "sendmail_tls_authority": ("sendmail.service", PRIVATE),
+    "sendmail_tls_certificate": ("sendmail.service", PRIVATE),
+    "sendmail_tls_client_certificate": ("sendmail.service", PRIVATE),
+    "sendmail_tls_client_key": ("sendmail.service", PRIVATE),
+    "sendmail_tls_intermediates": ("sendmail.service", PRIVATE),
+    "sendmail_tls_key": ("sendmail.service", PRIVATE),
+    "sendmail_tls_public": ("sendmail.service", PRIVATE),
+    "syslog_inputs.path": ("rsyslog.service", PRIVATE),
+    "tripwire_paths.paths": ("tripwire-check.service", TEMPORARY),
+}
+
+
+def hidden_errors(specs: Mapping[str, Any], values: Values) -> list[str]:
+    """Paths that the unit which needs them does not see."""
+    errors = []
+    for place, _option, value in walk(specs, values):
+        unit, hidden = HIDDEN.get(INDEX.sub("", place), ("", ()))
+        paths = {f"{place}.{key}": path for key, path in value.items()} if isinstance(value, Mapping) else {place: value}
+        errors += [
+            f"{spot} is {path!r}: {unit} sees nothing below {', '.join(hidden)}; it must be elsewhere."
+            for spot, path in paths.items()
+            if any(f"{posixpath.normpath(str(path))}/".startswith(f"{directory}/") for directory in hidden)
+        ]
+    return errors
 
 
 # -- contradictions ------------------------------------------------------------------------------------------------------
@@ -370,6 +475,18 @@ def _content_filter(v: Values) -> list[str]:
     return errors
 
 
+def _dns(v: Values) -> list[str]:
+    errors = [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
+    if not v["dns_listen"]:
+        errors.append("dns_listen is empty: name at least one address, or any for all of IPv4.")
+    errors += [
+        f"dns_recursion_clients holds {network!r}: it must not be the whole world, which would make an open resolver."
+        for network in v["dns_recursion_clients"]
+        if ipaddress.ip_network(network).prefixlen == 0
+    ]
+    return errors + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
+
+
 def _firewall(v: Values) -> list[str]:
     zones = v["firewall_zones"]
     errors = [
@@ -415,12 +532,11 @@ def _hardening(v: Values) -> list[str]:
         if not row["reason"].strip():
             errors.append(f"hardening_setid_allowed[{number}].reason is '': it must say why {row['path']} keeps its bit.")
     for name in ("hardening_file_modes", "hardening_file_modes_extra"):
-        for number, row in enumerate(v[name]):
-            mode = row.get("mode")
-            if mode is not None and not re.match(r"^([0-7]{4,5}|[ugoa]+-[rwxst]+(,[ugoa]+-[rwxst]+)*)\Z", str(mode)):
-                errors.append(
-                    f'{name}[{number}].mode is {mode!r}: it must be four octal digits in quotes, or what is taken away, such as "go-w".'
-                )
+        errors += [f"{name}[{number}].{said}" for number, row in enumerate(v[name]) for said in row_errors(row)]
+    errors += _twice(
+        (row["path"] for row in [*v["hardening_file_modes"], *v["hardening_file_modes_extra"]]),
+        "hardening_file_modes and hardening_file_modes_extra: the path {} is there twice: a path has one row, in one of them.",
+    )
     return errors
 
 
@@ -438,7 +554,7 @@ def _network(v: Values) -> list[str]:
         (link.get("mac") for link in links), "network_links: the mac {} is there twice: MAC addresses must differ."
     )
     errors += _twice(
-        (str(address).partition("/")[0] for link in links for address in link["addresses"]),
+        (ipaddress.ip_interface(row).ip for link in links for row in [*link["addresses"], *(link.get("addresses6") or [])]),
         "network_links: the address {} is there twice: addresses must differ.",
     )
     defaults = [link["name"] for link in links if link.get("gateway") and ":" not in link["gateway"]]
@@ -457,6 +573,13 @@ def _pop3(v: Values) -> list[str]:
     if v["pop3_tls_pem"] and v["pop3_tls_key"] != v["pop3_tls_certificate"]:
         errors.append(
             "pop3_tls_key is another file than pop3_tls_certificate: with pop3_tls_pem, both are in the one file that it becomes."
+        )
+    # With pop3_tls_pem nothing is made here.
+    both = {posixpath.normpath(v[name]) for name in ("pop3_tls_certificate", "pop3_tls_key")}
+    if v["pop3_tls_self_signed"] and not v["pop3_tls_pem"] and len(both) == 1:
+        errors.append(
+            f"pop3_tls_key is {v['pop3_tls_key']!r}, as pop3_tls_certificate is: with pop3_tls_self_signed they must be two files, or "
+            "a new certificate would be written over the key."
         )
     if not v["pop3_quota_socket"].startswith("/run/dovecot/"):
         errors.append(
@@ -478,7 +601,26 @@ def _sendmail(v: Values) -> list[str]:
         errors.append(f"sendmail_domains is empty: a {profile} needs at least one {{name, next_hop}}.")
     if profile == "client" and not v["sendmail_smart_host"]:
         errors.append("sendmail_smart_host is empty: a client needs the address of the host that it submits to.")
+    if profile == "client":
+        # Who hands over mail at once may look up a name; what waits is sent by a unit that may speak to addresses only.
+        hops = {"sendmail_smart_host": v["sendmail_smart_host"]}
+        hops |= {f"sendmail_smart_hosts_spare[{number}]": hop for number, hop in enumerate(v["sendmail_smart_hosts_spare"])}
+        errors += [
+            f"{name} is {hop!r}, and sendmail_profile client: it must be {ADDRESS[1]}, as the queue runner of a client reaches nothing by a name."
+            for name, hop in hops.items()
+            if hop and not ADDRESS[0](hop)
+        ]
     if profile == "gateway":
+        errors += [
+            f"{name} is {v[name]!r}, and sendmail_profile gateway: it must be empty, as a gateway sends to the MX that it looks up."
+            for name in ("sendmail_smart_host", "sendmail_smart_hosts_spare")
+            if v[name]
+        ]
+        if not v["sendmail_domain"]:
+            errors.append(
+                "sendmail_domain is empty, and sendmail_profile gateway: it must be the domain whose postmaster gets mail for the gateway's "
+                "own addresses."
+            )
         if not v["sendmail_recipients"]:
             errors.append("sendmail_recipients is empty: a gateway without recipients would refuse all mail with 550 5.1.1.")
         errors += [
@@ -666,10 +808,7 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
     "base": _base,
     "content_filter": _content_filter,
     "resolver": lambda v: dns_anchor_errors(v["resolver_trust_anchors"], "auto", "resolver_trust_anchors"),
-    "dns": lambda v: (
-        [f"{error.rstrip('.')}." for error in dns_zone_errors(v["dns_zones"])]
-        + dns_anchor_errors(v["dns_trust_anchors"], v["dns_dnssec_validation"])
-    ),
+    "dns": _dns,
     "firewall": _firewall,
     "hardening": _hardening,
     "mta_sts": lambda v: [] if v["mta_sts_mx"] else ["mta_sts_mx is empty: name at least one server that takes mail."],
@@ -692,6 +831,6 @@ CHECKS: dict[str, Callable[[Values], list[str]]] = {
 
 def wrong(specs: Mapping[str, Any], values: Values, roles: Iterable[str]) -> list[str]:
     """What is wrong with values whose types are right. A value of a wrong form is not held against others."""
-    return value_errors(specs, values) + form_errors(specs, values) or [
+    return value_errors(specs, values) + form_errors(specs, values) + hidden_errors(specs, values) or [
         said for role in roles if role in CHECKS for said in CHECKS[role](values)
     ]

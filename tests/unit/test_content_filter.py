@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from ansible_collections.widgets.mail.plugins.filter import content_filter
@@ -27,6 +29,14 @@ def test_the_defaults_hold_the_test_file_of_eicar() -> None:
     (signature,) = DEFAULTS["content_filter_signatures"]
     digest = hashlib.sha256(bytes.fromhex(signature["hex"])).hexdigest()
     assert digest == "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
+
+
+@pytest.mark.parametrize(("whole", "scanner"), [(1, 1), (2, 1), (3, 1), (60, 30)])
+def test_the_scanner_always_has_a_second(whole: int, scanner: int) -> None:
+    """With none, each message would be taken for one that the scanner has not seen, and put off for ever."""
+    text = (ROOT / "roles/content_filter/templates/rspamd.conf.j2").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^antivirus \{.*?^    (timeout = .*?;)$", text, re.MULTILINE | re.DOTALL)
+    assert jinja2.Template(line).render(content_filter_timeout=whole) == f"timeout = {scanner};"
 
 
 def test_the_defaults_are_sound() -> None:

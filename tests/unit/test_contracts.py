@@ -68,13 +68,40 @@ def test_a_default_is_within_its_own_contract(role: str) -> None:
     options = role_tables.specs(role)["main"]["options"]
     values = {name: option["default"] for name, option in options.items() if option.get("default") is not None}
     plain = {name: value for name, value in values.items() if "{{" not in str(value)}
-    assert role_checks.value_errors(options, plain) + role_checks.form_errors(options, plain) == []
+    found = [check(options, plain) for check in (role_checks.value_errors, role_checks.form_errors, role_checks.hidden_errors)]
+    assert found == [[], [], []]
 
 
 def test_every_form_is_of_a_variable_that_is_there() -> None:
     there = {name for role in ROLES for name, _ in every_option(role_tables.specs(role)["main"]["options"])}
-    assert set(role_checks.FORMS) | role_checks.TEXTS <= there
+    assert set(role_checks.FORMS) | role_checks.TEXTS | set(role_checks.HIDDEN) <= there
     assert set(role_checks.CHECKS) == set(ROLES)
+
+
+# Where a unit is confined, as far as a path can be lost to it.
+UNITS = {
+    "acme-install.service": "acme/templates/acme-install.service.j2",
+    "dovecot.service": "pop3/templates/sandbox.conf.j2",
+    "lighttpd.service": "mta_sts/templates/lighttpd.service.j2",
+    "rsyslog.service": "syslog/templates/rsyslog.service.j2",
+    "sendmail-quota.service": "sendmail/templates/sendmail-quota.service.j2",
+    "sendmail.service": "sendmail/templates/sendmail.service.j2",
+    "tripwire-check.service": "tripwire/templates/tripwire-check.service.j2",
+}
+
+
+@pytest.mark.parametrize("unit", sorted({unit for unit, _ in role_checks.HIDDEN.values()}))
+def test_what_a_path_must_not_be_below_is_what_the_unit_hides(unit: str) -> None:
+    """systemd.exec(5): ProtectHome=yes, PrivateTmp=yes, InaccessiblePaths=. A single file that is hidden is no directory to be below."""
+    path = ROOT / "roles" / UNITS[unit]
+    text = path.read_text(encoding="utf-8")
+    text += "".join(path.with_name(name).read_text(encoding="utf-8") for name in re.findall(r"{% include '([^']+)' %}", text))
+    hidden = {name.lstrip("-") for line in re.findall(r"^InaccessiblePaths=(.*)$", text, re.MULTILINE) for name in line.split()}
+    hidden |= {"/home", "/root", "/run/user"} if re.search(r"^ProtectHome=yes$", text, re.MULTILINE) else set()
+    hidden |= {"/tmp", "/var/tmp"} if re.search(r"^PrivateTmp=yes$", text, re.MULTILINE) else set()
+    assert {places for there, places in role_checks.HIDDEN.values() if there == unit} == {
+        tuple(sorted(hidden - {"/etc/shadow"}))
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -169,6 +169,8 @@ NS = {"name": "@", "type": "NS", "value": "n.a.example."}
         ({"name": "x\n", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
         ({"name": "a b", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
         ({"name": "$INCLUDE", "type": "A", "value": "10.0.0.1"}, "not a domain name"),
+        ({"name": "x", "type": "TXT", "value": "gr\u00fc\u00df"}, "is not ASCII"),
+        ({"name": "x", "type": "CAA", "value": '0 issue "gr\u00fc\u00df.example"'}, "is not ASCII"),
     ],
 )
 def test_a_bad_record_is_named(record: dict[str, Any], message: str) -> None:

@@ -12,6 +12,9 @@ from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.module_utils import owners, statoverride
 from ansible_collections.widgets.mail.plugins.modules import file_modes
+from ansible_collections.widgets.mail.plugins.plugin_utils import role_checks
+
+from tools import role_tables
 
 
 def run(capsys: Any, entries: list[dict[str, Any]], check: bool = False) -> dict[str, Any]:
@@ -99,11 +102,12 @@ def test_directories_are_made_parents_in_the_same_table_first(capsys: Any, tmp_p
         ({"mode": "0600", "path": "{tmp}/file", "state": "directory"}, "is no directory"),
         ({"owner": "nosuchuser", "path": "{tmp}/file"}, "there is no user 'nosuchuser'"),
         ({"group": "nosuchgroup", "path": "{tmp}/file"}, "there is no group 'nosuchgroup'"),
-        ({"mode": "416", "path": "{tmp}/file"}, "neither quoted octal digits"),
-        ({"mode": "u+s", "path": "{tmp}/file"}, "neither quoted octal digits"),
-        ({"mode": "0600", "path": "{tmp}/../file"}, "write an absolute path"),
-        ({"mode": "0600", "path": "{tmp}/first"}, "stands in the table twice"),
-        ({"mode": "0600", "path": "{tmp}/file", "statoverride": True}, "statoverride needs owner, group"),
+        ({"mode": "416", "path": "{tmp}/file"}, "mode is '416': it must be octal digits with a leading zero"),
+        ({"mode": "u+s", "path": "{tmp}/file"}, "mode is 'u+s': it must be octal digits with a leading zero"),
+        ({"mode": "0644\n", "path": "{tmp}/file"}, "it must be octal digits with a leading zero"),
+        ({"mode": "0600", "path": "{tmp}/../file"}, "it must be absolute, without '..'"),
+        ({"mode": "0600", "path": "{tmp}/first"}, "is there twice"),
+        ({"mode": "0600", "path": "{tmp}/file", "statoverride": True}, "statoverride is true: it needs owner, group"),
         ({"path": "{tmp}/a/b", "state": "directory"}, "its parent directory does not exist"),
     ],
 )
@@ -155,3 +159,15 @@ def test_overrides_are_recorded_even_for_what_is_not_there_yet(
     assert calls[-1][-5:] == ["--add", me["owner"], me["group"], "0755", path]
     listed = f"{me['owner']} {me['group']} 755 {path}\n"
     assert run(capsys, table)["changed"] is False
+
+
+def test_what_the_first_check_of_an_inventory_refuses_the_module_refuses_as_well_and_nothing_else() -> None:
+    """A table that passed, and was refused when all else had been changed, would be one fact in two places."""
+    specs = role_tables.specs("hardening")["main"]["options"]
+    values = {name: option["default"] for name, option in specs.items() if "default" in option}
+    for mode in ("0755", "01777", "755", "1777", "4755", "go-w", "ug-s,o-rwx", "a-w", "o-t", "go-", "0644\n"):
+        row = {"path": "/srv/x", "mode": mode, "statoverride": False}
+        first = role_checks.CHECKS["hardening"](
+            {**values, "hardening_kernel_sysctl_reason": "x", "hardening_file_modes_extra": [row]}
+        )
+        assert bool(first) == bool(file_modes.check_table([row])), mode

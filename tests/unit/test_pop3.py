@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.widgets.mail.plugins.filter import pop3
+from ansible_collections.widgets.mail.plugins.module_utils import files
 from ansible_collections.widgets.mail.plugins.modules import pop3_accounts
 from ansible_collections.widgets.mail.plugins.modules.pop3_accounts import Found, Shadow
 
@@ -143,6 +148,43 @@ def test_the_list_leaves_the_password_to_pam() -> None:
     line = "alice::1000:1000::/var/mail/alice/home::noauthenticate=y"
     assert pop3_accounts.list_line("alice", THERE, HOME, {}) == line
     assert pop3_accounts.list_line("alice", THERE, HOME, {"b": "2", "a": "1"}) == f"{line} userdb_a=1 userdb_b=2"
+
+
+def run_module(arguments: dict[str, Any], capsys: Any, monkeypatch: Any) -> dict[str, Any]:
+    """What the module says, where nobody has to be root: what is made is the caller's."""
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    monkeypatch.setattr(files, "replace", lambda *_: None)
+    monkeypatch.setattr(pop3_accounts, "SHADOW", os.devnull)
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        pop3_accounts.main()
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_directories_above_the_spool_are_made_and_foretold(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    spool = tmp_path / "mail/store/boxes"
+    asked = {"accounts": [], "spool": str(spool), "list": str(tmp_path / "list")}
+    foretold = run_module({**asked, "_ansible_check_mode": True}, capsys, monkeypatch)
+    assert list(tmp_path.iterdir()) == []
+    old = os.umask(0o077)
+    try:
+        done = run_module(asked, capsys, monkeypatch)
+    finally:
+        os.umask(old)
+    assert done["changes"] == foretold["changes"]
+    assert [said.partition(": ")[0] for said in done["changes"][:3]] == [
+        str(path) for path in (spool.parents[1], spool.parents[0], spool)
+    ]
+    # Whose mailbox is below gets there, whatever the umask of root.
+    assert [oct(path.stat().st_mode & 0o7777) for path in (*spool.parents[:2], spool)] == ["0o755", "0o755", "0o1755"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_above_the_spool_is_left_to_a_person(check: bool, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    (tmp_path / "mail").touch()
+    asked = {"accounts": [], "spool": str(tmp_path / "mail/store/boxes"), "list": str(tmp_path / "list")}
+    answer = run_module({**asked, "_ansible_check_mode": check}, capsys, monkeypatch)
+    assert answer["failed"] and answer["msg"] == f"{tmp_path}/mail is no directory: move it away"
 
 
 def test_rules_become_a_script_in_their_order_with_nothing_left_open() -> None:

@@ -87,6 +87,33 @@ def test_numbers_are_held_against_their_range_in_lists_and_rows_too() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        *[
+            (text, True)
+            for text in (
+                "daily",
+                "Weekly UTC",
+                "Mon",
+                "Mon..Fri 04:00",
+                "sat,SUN 2026-*-01 3:15:30.5 Europe/Berlin",
+                "*-*-* 04:00:00",
+            )
+        ],
+        *[(text, True) for text in ("*-*~1", "12-25", "*:0/15", "00/2:30", "*-*-1..7,15 4,16:30", "99-1-1")],
+        *[
+            (text, False)
+            for text in ("every day", "", "4", "04", "24:00", "12:60", "*-13-1", "*-*-32", "Fri..Mon", "9..5:00", "Tues")
+        ],
+        *[(text, False) for text in ("*/2:00", "*-*-* 04:00:00 ", "04:00 tomorrow", "daily 04:00", "04:00\n", "Mon 04:00 Tue")],
+    ],
+)
+def test_times_of_the_calendar_are_told_from_words(text: str, sound: bool) -> None:
+    """As `systemd-analyze calendar` tells them."""
+    assert role_checks.CALENDAR[0](text) is sound
+
+
 def test_a_secret_is_never_shown() -> None:
     specs = {"x_word": {"type": "str", "no_log": True, "description": "A secret."}}
     assert role_checks.value_errors(specs, {"x_word": "se\ncret"}) == [

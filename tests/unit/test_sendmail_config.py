@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import jinja2
+import jinja2.nativetypes
+import pytest
+import yaml
 from ansible_collections.widgets.mail.plugins.modules import sendmail_config as module
+
+from tests.unit.inventory import ROOT
 
 COMPILED = """\
 #####
@@ -32,3 +40,16 @@ def test_a_setting_replaces_the_line_that_counts_and_leaves_the_rest() -> None:
     assert module.with_settings(text, ['HANDS_OFF="Yes";']) == '# HANDS_OFF="No"; explained\nA="1";\nHANDS_OFF="Yes";\n'
     assert module.with_settings("A=1", ["B=2"]) == "A=1\nB=2\n"
     assert module.with_settings("", ["B=2"]) == "B=2\n"
+
+
+@pytest.mark.parametrize("hop", [{}, {"next_hop": None}, {"next_hop": ""}])
+def test_a_domain_without_a_next_hop_is_the_stores_own_however_that_is_said(hop: dict[str, str | None]) -> None:
+    domains = [{"name": "own.example", **hop}, {"name": "other.example", "next_hop": "10.1.0.26"}]
+    facts = yaml.safe_load((ROOT / "roles/sendmail/vars/main.yml").read_text(encoding="utf-8"))
+    elsewhere = (
+        jinja2.nativetypes.NativeEnvironment().from_string(facts["__sendmail_elsewhere"]).render(sendmail_domains=domains)
+    )
+    text = (ROOT / "roles/sendmail/templates/store.mc.j2").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"^\{% for [^\n]*\nCw.*?^\{% endfor %\}$", text, re.MULTILINE | re.DOTALL)
+    made = jinja2.Template(loop).render(sendmail_domains=domains, __sendmail_elsewhere=elsewhere)
+    assert made.split() == ["Cwown.example"]
