@@ -149,9 +149,11 @@ class Leave:
     def arm(self) -> None:
         """Have the files that would change put back, should nobody get in again."""
         paths = [name for _what, name, _entry in self.planned(self.ask["paths"]) if not os.path.isdir(name)]
-        if not self.armed() or not paths or self.module.check_mode:
-            return
         back = self.ask["rollback"]
+        # What a run that was broken off has put back, and nobody has confirmed, would be undone under this one.
+        pending = rollback.unconfirmed(self.module.run_command, back["name"]) if back else []
+        if self.module.check_mode or not (pending or (self.armed() and paths)):
+            return
         if why := rollback.arm(self.module.run_command, back["name"], back["seconds"], paths, back["commands"]):
             self.fail(f"No rollback can be had: {why}. Nothing was changed.")
         self.to_confirm = True

@@ -349,11 +349,12 @@ def hold_on(module: AnsibleModule) -> list[str]:
     the former files would be put back.
     """
     want = module.params["rollback"]
-    if not want or not want["seconds"]:
-        return []
-    pending = rollback.unconfirmed(module.run_command, want["name"])
+    pending = rollback.unconfirmed(module.run_command, want["name"]) if want else []
     if pending and not module.check_mode:
-        arm(module, [])
+        if want["seconds"]:
+            arm(module, [])
+        else:
+            rollback.confirm(module.run_command, want["name"])
     return pending
 
 

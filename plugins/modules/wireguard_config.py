@@ -27,7 +27,7 @@ options:
     description:
       - Text that every configuration of the caller's holds, those of former runs as well. Each other interface whose configuration holds
         it is stopped and no longer started at boot, and then its configuration goes. One whose configuration lacks it is another's and
-        left alone.
+        left alone. Where the connection comes in by way of one that would go, the module fails and changes nothing.
       - The key pair stays, for whoever comes back to the name.
       - Without it, or without O(content), no interface goes.
     type: str
@@ -157,6 +157,15 @@ class Config:
             files.replace(path, text)
             self.wg("wg-quick", "strip", path)
 
+    def way_in(self) -> str:
+        """The interface that answers to whoever is connected by SSH leave by; nothing where nobody is, or sudo does not tell."""
+        client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
+        if not client:
+            return ""
+        code, out, _err = self.module.run_command(["ip", "-o", "route", "get", client])
+        found = re.search(r"\bdev (\S+)", out)
+        return found[1] if code == 0 and found else ""
+
     def take_away(self, name: str) -> dict[str, str]:
         """Stop an interface of a former run, now and at boot, then remove its configuration, by which it is stopped; the diff."""
         path, unit = f"{DIRECTORY}/{name}.conf", f"wg-quick@{name}.service"
@@ -195,6 +204,13 @@ def main() -> None:
     if not module.check_mode:
         os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
     config = Config(module)
+    former = [] if content is None or mark is None else files.unwanted(f"{DIRECTORY}/*.conf", mark, [f"{config.base}.conf"])
+    gone = [os.path.basename(path).removesuffix(".conf") for path in former]
+    if (way := config.way_in()) in gone:
+        module.fail_json(
+            msg=f"interface is {module.params['interface']!r}, and the former one, {way}, would go: this connection comes in by way of it, "
+            "and no peer knows the new one's key yet. Come in another way. Nothing was changed."
+        )
     private, public = config.keys()
     result: dict[str, Any] = {"public_key": public, "apply": "nothing", "gone": [], "diff": []}
     if content is not None:
@@ -208,10 +224,8 @@ def main() -> None:
             if not module.check_mode:
                 config.check(new)
                 files.replace(f"{config.base}.conf", new)
-    if content is not None and mark is not None:
-        former = files.unwanted(f"{DIRECTORY}/*.conf", mark, [f"{config.base}.conf"])
-        result["gone"] = [os.path.basename(path).removesuffix(".conf") for path in former]
-        result["diff"] += [config.take_away(name) for name in result["gone"]]
+    result["gone"] = gone
+    result["diff"] += [config.take_away(name) for name in gone]
     config.modes()
     module.exit_json(changed=config.changed, **result)
 

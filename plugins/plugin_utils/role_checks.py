@@ -553,8 +553,10 @@ def _network(v: Values) -> list[str]:
     errors += _twice(
         (link.get("mac") for link in links), "network_links: the mac {} is there twice: MAC addresses must differ."
     )
+    # One that holds on its link alone may be on each.
+    given = [ipaddress.ip_interface(row).ip for link in links for row in [*link["addresses"], *(link.get("addresses6") or [])]]
     errors += _twice(
-        (ipaddress.ip_interface(row).ip for link in links for row in [*link["addresses"], *(link.get("addresses6") or [])]),
+        (address for address in given if not address.is_link_local),
         "network_links: the address {} is there twice: addresses must differ.",
     )
     defaults = [link["name"] for link in links if link.get("gateway") and ":" not in link["gateway"]]

@@ -88,8 +88,10 @@ def test_every_playbook_of_the_collection_is_found_by_its_name(place: Path, name
 
 def test_what_is_written_is_read_though_a_later_task_fails() -> None:
     """The collection comes without the clone's ansible.cfg, and the next run would find the files as they should be."""
-    plays = [play for path in (ROOT / "playbooks").glob("*.yml") for play in yaml.safe_load(path.read_text(encoding="utf-8"))]
-    with_roles = [play for play in plays if re.search(r"\b(import|include)_role\b", str(play))]
+    plays = [
+        play for path in (ROOT / "playbooks").rglob("[!.]*.yml") for play in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]
+    with_roles = [play for play in plays if re.search(r"\b(import|include)_role\b|'handlers'", str(play))]
     assert len(with_roles) > 10
     assert [play["name"] for play in with_roles if play.get("force_handlers") is not True] == []
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.widgets.mail.plugins.action import put_back as action
-from ansible_collections.widgets.mail.plugins.module_utils import before, leave, record
+from ansible_collections.widgets.mail.plugins.module_utils import before, leave, record, rollback
 
 LISTS = ("going", "needed_by", "spools", "spool_parts", "packages", "keep_packages")
 PARAMETERS: dict[str, Any] = {"role": "dns", "packages_of": {}, **{name: [] for name in LISTS}}
@@ -311,3 +311,19 @@ def test_what_came_along_goes_though_something_older_would_do_with_it_as_well(la
     assert [argv for argv in module.ran if "purge" in argv and "-s" not in argv] == [
         ["apt-get", "-y", "purge", "adduser", "bind9", "parts", "whole"]
     ]
+
+
+def test_what_a_run_that_was_broken_off_put_back_is_confirmed_by_the_next(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It finds nothing to do, and the timer of the first would bring the role's files again."""
+    monkeypatch.setattr(rollback, "unconfirmed", lambda _run, name: [f"/etc/{name}"] if name == "dns-absent" else [])
+    armed: list[str] = []
+    monkeypatch.setattr(rollback, "arm", lambda _run, name, *_: armed.append(name))
+    back = {"name": "dns-absent", "unit": "run.service", "seconds": 120, "commands": []}
+    for name, wanted in (("dns-absent", True), ("another", False)):
+        work = leave.Leave(Module(rollback=back | {"name": name}, paths=[]), read(host))
+        work.arm()
+        assert work.to_confirm is wanted
+    assert armed == ["dns-absent"]
+    rehearsal = leave.Leave(Module(check_mode=True, rollback=back, paths=[]), read(host))
+    rehearsal.arm()
+    assert armed == ["dns-absent"] and not rehearsal.to_confirm

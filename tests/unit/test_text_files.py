@@ -190,6 +190,20 @@ def test_what_a_run_that_was_broken_off_has_replaced_counts_as_changed_until_it_
     assert run(capsys, files, **way)["changes"] == []
 
 
+def test_without_a_rollback_what_was_armed_before_is_confirmed(
+    capsys: Any, tmp_path: Path, row: dict[str, str], timers: list[str]
+) -> None:
+    path = tmp_path / "rules"
+    files = [{"path": str(path), "content": "new\n", **row}]
+    way = {"name": "probe", "seconds": 30, "commands": []}
+    run(capsys, files, rollback=way)
+    assert run(capsys, files, check=True, rollback=way | {"seconds": 0})["changes"] == [str(path)]
+    assert Path(rollback.directory("probe")).exists()
+    timers[:] = [line for line in timers if "stop" not in line]
+    assert run(capsys, files, rollback=way | {"seconds": 0})["changes"] == [str(path)]
+    assert "systemctl stop" in timers and not Path(rollback.directory("probe")).exists()
+
+
 def test_a_unit_without_its_suffix_is_refused_before_a_file_is_written(
     capsys: Any, tmp_path: Path, row: dict[str, str]
 ) -> None:

@@ -128,6 +128,7 @@ class Host:
 
     def __init__(self, place: Path) -> None:
         self.place, self.links, self.refused = place / "wireguard", place / "net", ""
+        self.route = ""
         self.ran: list[tuple[str, list[str]]] = []
         self.place.mkdir()
         self.links.mkdir()
@@ -146,6 +147,8 @@ class Host:
         self.ran.append((" ".join(argv), self.there()))
         if argv[:2] == ["wg-quick", "down"]:
             (self.links / argv[2]).unlink()
+        if argv[:4] == ["ip", "-o", "route", "get"]:
+            return 0, f"{argv[4]} {self.route} src 192.0.2.1 uid 0", ""
         wrong = bool(self.refused) and self.refused in argv
         return int(wrong), "public\n" if argv == ["wg", "pubkey"] else "", "no bus" if wrong else ""
 
@@ -213,6 +216,20 @@ def test_where_the_new_configuration_is_not_sound_the_former_interface_stays_up(
 @pytest.mark.parametrize("more", [{"mark": None}, {"content": None}])
 def test_no_interface_goes_without_a_mark_or_where_only_the_key_is_made(capsys: Any, host: Host, more: dict[str, Any]) -> None:
     assert configured(capsys, **more)["gone"] == [] and host.there() == ["mine", "wg0", "wg1"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_run_that_comes_in_by_way_of_the_former_interface_is_refused_and_changes_nothing(
+    capsys: Any, host: Host, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "198.51.100.7 50000 192.0.2.1 22")
+    host.route = "dev wg0"
+    answer = configured(capsys, check, content=f"{NEW}ListenPort = 1\n")
+    assert answer["failed"] and "wg0" in answer["msg"] and "comes in by way of it" in answer["msg"]
+    assert host.acted() == [] and host.there() == ["mine", "wg0", "wg1"]
+    assert "ListenPort" not in (host.place / "wg1.conf").read_text()
+    host.route = "via 192.0.2.254 dev eth0"
+    assert configured(capsys, check)["gone"] == ["wg0"]
 
 
 def test_a_mark_that_all_files_hold_is_refused(capsys: Any, host: Host) -> None:
