@@ -22,6 +22,11 @@ def ssh_allow_users(users: Iterable[str], sources: Iterable[str]) -> list[str]:
     return [f"{name}@{place}" for name in names for place in places] if places else names
 
 
+def _is_ssh(connection: str) -> bool:
+    """Whether a connection plugin's way in is sshd."""
+    return connection.rpartition(".")[2] in ("ssh", "paramiko", "paramiko_ssh", "smart", "libssh")
+
+
 def ssh_lockout(
     users: Iterable[str], sources: Iterable[str], keys: Iterable[str], connection: str, user: str, address: str
 ) -> str:
@@ -30,7 +35,7 @@ def ssh_lockout(
     `connection` is Ansible's connection plugin, `user` its login name where known, `address` where it comes from, as
     sshd tells in SSH_CONNECTION. A connection that does not use SSH cannot be lost by this role.
     """
-    if connection.rpartition(".")[2] not in ("ssh", "paramiko", "paramiko_ssh", "smart", "libssh"):
+    if not _is_ssh(connection):
         return ""
     if not list(keys):
         return "ssh_authorized_keys is empty: nobody could log in again. Give the public keys of the administrators."
@@ -41,6 +46,22 @@ def ssh_lockout(
     if source and places and not any(ipaddress.ip_address(source) in ipaddress.ip_network(p) for p in places):
         return f"ssh_allow_from is {places}: {source}, where you are connected from, could not come in again."
     return ""
+
+
+def ssh_operator_errors(keys: Any, hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
+    """What is wrong with `site_ssh_authorized_keys`, one sentence each.
+
+    The key that the management host makes for itself does not count: whoever comes from elsewhere has another one.
+    """
+    if not isinstance(keys, list):
+        return [f"site_ssh_authorized_keys is {str(keys)[:40]!r}: it must be a list of public keys."]
+    by_ssh = sorted(host for host in hosts if _is_ssh(hostvars[host].get("ansible_connection", "ssh")))
+    if by_ssh and not keys:
+        return [
+            f"site_ssh_authorized_keys is empty, and Ansible comes to {', '.join(by_ssh)} by SSH: nobody could log in again by the key that "
+            "is used now. Give the public keys of the administrators; where Ansible runs on the management host, that of root there."
+        ]
+    return []
 
 
 def ssh_client_keys(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[str]:
@@ -89,4 +110,5 @@ class FilterModule:
             "ssh_client_keys": ssh_client_keys,
             "ssh_host_keys": ssh_host_keys,
             "ssh_lockout": ssh_lockout,
+            "ssh_operator_errors": ssh_operator_errors,
         }

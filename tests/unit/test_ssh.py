@@ -78,3 +78,15 @@ def test_what_is_no_public_key() -> None:
     good = [KEY, 'from="10.1.0.24",no-pty ssh-rsa AAAAB3 ops', "ssh-ed25519 AAAAC3Nz"]
     bad = ["-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-dss AAAA x", "ssh-ed25519", f"{KEY}\n{KEY}", ""]
     assert ssh.ssh_bad_keys([*good, *bad]) == [key[:40] for key in bad]
+
+
+def test_an_operator_who_comes_by_ssh_has_a_key_of_his_own_in_the_inventory() -> None:
+    """What the management host makes for itself is in the role's list all the same."""
+    ways = {"a": {"ansible_connection": "community.docker.docker"}, "b": {}, "c": {"ansible_connection": "ansible.builtin.ssh"}}
+    assert ssh.ssh_operator_errors([], ways, ["a"]) == []
+    assert ssh.ssh_operator_errors(["ssh-ed25519 AAAA me"], ways, ways) == []
+    (error,) = ssh.ssh_operator_errors([], ways, ["c", "b", "a"])
+    assert "comes to b, c by SSH" in error
+    assert ssh.ssh_operator_errors("ssh-ed25519 AAAA me", ways, ways) == [
+        "site_ssh_authorized_keys is 'ssh-ed25519 AAAA me': it must be a list of public keys."
+    ]
