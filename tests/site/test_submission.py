@@ -77,11 +77,18 @@ def test_the_port_of_mail_servers_asks_nobody_for_a_password(server: str, start:
 @pytest.mark.requirement("MS-3", side="negative")
 def test_a_wrong_password_is_refused_and_makes_nobody_else_wait(desk: lab.Machine) -> None:
     """Dovecot would make an address wait that has failed, and here it sees that of its own host only."""
+
+    def taken() -> float:
+        """Seconds that a login takes."""
+        begun = time.monotonic()
+        assert mailflow.submit(desk, "submissions", [log_in(), "QUIT"])[0].startswith("235 ")
+        return time.monotonic() - begun
+
+    before = taken()
     wrong = [mailflow.auth(OTHER, lab.token()), mailflow.auth("root", lab.token())]
     assert [reply[:10] for reply in mailflow.submit(desk, "submissions", [*wrong, "QUIT"])[:-1]] == ["535 5.7.0 "] * 2
-    begun = time.monotonic()
-    assert mailflow.submit(desk, "submissions", [log_in(), "QUIT"])[0].startswith("235 ")
-    assert time.monotonic() - begun < 2
+    # Dovecot's first step would be two seconds, its second four.
+    assert taken() < before + 1.9
 
 
 @pytest.mark.requirement("SM-14", side="negative")
