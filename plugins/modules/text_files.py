@@ -174,15 +174,12 @@ units:
 import grp
 import os
 import pwd
-import re
 import stat
 import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.widgets.mail.plugins.module_utils import files, owners, rollback, unit_states
-
-MODE = re.compile(r"^0[0-7]{3,4}$")
+from ansible_collections.widgets.mail.plugins.module_utils import files, modes, owners, rollback, unit_states
 
 
 def describe(path: str) -> tuple[str | None, str]:
@@ -211,7 +208,7 @@ def describe_directory(module: AnsibleModule, path: str) -> str:
 
 def numbers(module: AnsibleModule, want: dict[str, Any]) -> tuple[int, int]:
     """The numbers of the user and group that something is to belong to."""
-    if not MODE.match(want["mode"]):
+    if not modes.OCTAL.match(want["mode"]):
         module.fail_json(msg=f"{want['path']}: mode {want['mode']!r} is no quoted octal number with a leading zero")
     try:
         return pwd.getpwnam(want["owner"]).pw_uid, grp.getgrnam(want["group"]).gr_gid
