@@ -49,11 +49,18 @@ KERNEL = "sysctl -a --pattern '^net[.]ipv[46][.](conf[.](all|default)[.]|ip_forw
 RESTLESS = re.compile(r"/etc/(mtab|ld\.so\.cache|\.pwd\.lock|resolv\.conf\.\S*|mail/(sendmail|submit)\.cf\.old)\b")
 
 
+# What rules put into a set themselves: whom they have just met.
+MET = re.compile(r"(set \w+ \{[^{}]*\bflags dynamic\b[^{}]*?)\s*elements = \{[^{}]*\}")
+
+
+def written(ruleset: str) -> frozenset[str]:
+    """Lines of a rule set as nft lists it, without whom its rules have seen. Sets that they do not write to keep their elements."""
+    return frozenset(line.strip() for line in MET.sub(r"\1", ruleset).splitlines())
+
+
 def rules(machine: lab.Machine) -> frozenset[str]:
     """The firewall's rules without what they have counted and whom they have seen."""
-    text = machine.run("nft", "-s", "list", "table", "inet", "firewall", check=False).stdout
-    text = re.sub(r"(set logged \{[^{}]*)elements = \{[^{}]*\}\n", r"\1", text)
-    return frozenset(line.strip() for line in text.splitlines())
+    return written(machine.run("nft", "-s", "list", "table", "inet", "firewall", check=False).stdout)
 
 
 def links(machine: lab.Machine) -> frozenset[str]:
