@@ -35,7 +35,7 @@ test-acme:  ## another company in containers: two gateways, two stores, IPv6 (in
 test-check:  ## check mode against what is then done, on bare, converged and drifted hosts; each role's tag alone
 	@$(LAB) test check
 
-test-upgrade:  ## from an earlier commit to this tree while mail flows; FROM=COMMIT, the latest tag otherwise
+test-upgrade:  ## from an earlier commit to this tree while mail flows; FROM=COMMIT, the latest tag before this commit otherwise
 	@$(if $(FROM),UPGRADE_FROM='$(FROM)') $(LAB) test upgrade
 
 image:  ## the image of one release, for a lab of mixed releases

@@ -66,8 +66,12 @@ def page(rows: Sequence[ledger.Row], what: Mapping[str, str], facts: Mapping[str
         "of the fault until all had arrived. A message is duplicated where a sender, or a server, did not hear the 250 that it got: SMTP",
         "knows no better (RFC 5321 4.5.3.2.6). Where the table below gives no reason for that, one duplicate is enough to fail.",
         "",
-        "| fault | what breaks | for how long | why a message may come twice |",
-        "|---|---|---|---|",
+        "A firewall that dies forgets its connections. Whoever waits for a reply in one hears nothing more: sendmail gives up after",
+        f"{faults.REPLY:.0f} s (`Timeout.datafinal` and its like), and tries again after as long once more. So firewall-crashed may take longer",
+        "than the others, by chance: where no transaction is hit, it is over in seconds.",
+        "",
+        "| fault | what breaks | for how long | what has to have arrived | why a message may come twice |",
+        "|---|---|---|---|---|",
         *(f"| {row.fault} | {what[row.fault]} |" for row in rows),
         "",
         "Not among them:",
@@ -131,7 +135,7 @@ def main() -> int:
     print(f"\n{ledger.text_table(rows)}\n")
     good = all(row.good for row in rows)
     if wanted == picked(faults.FAULTS, short=False, only=""):
-        what = {fault.name: f"{fault.what} | {drill.span(fault)} | {fault.repeats}" for fault in wanted}
+        what = {fault.name: f"{fault.what} | {drill.span(fault)} | {drill.bounds(fault)} | {fault.repeats}" for fault in wanted}
         written = place(arguments.delivery)
         written.write_text(page(rows, what, known, seconds), encoding="utf-8")
         print(f"Written to {written.relative_to(ROOT)}.")

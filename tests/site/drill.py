@@ -25,8 +25,6 @@ EVERY = 0.4
 ADDRESSES = range(180, 190)
 # Seconds of flow before a fault and after it, and how long all may take to arrive.
 BEFORE, AFTER, DRAINED = 4.0, 5.0, 300.0
-# Seconds that a fault goes on once what it waits for is so.
-ONCE_SO = 15.0
 
 Step = Callable[[], Any]
 
@@ -118,10 +116,10 @@ def queued() -> dict[str, set[str]]:
     return out
 
 
-def beyond(before: dict[str, set[str]]) -> bool:
-    """Whether a queue holds something that it did not hold before."""
+def beyond(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What queues hold that they did not hold before; no host where there is nothing."""
     now = queued()
-    return any(now[host] - before[host] for host in now)
+    return {host: more for host in now if (more := now[host] - before[host])}
 
 
 @dataclass
@@ -147,10 +145,10 @@ class Flow:
         for box in self.boxes:
             self.arrivals += box.ask("read")
 
-    def flow(self, seconds: float, until: Callable[[Flow], bool] = lambda _: False) -> None:
-        """Let it flow for a while, or until something is so."""
+    def flow(self, seconds: float) -> None:
+        """Let it flow for a while."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not until(self):
+        while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 1.0))
             self.look()
 
@@ -163,11 +161,23 @@ class Flow:
         self.look()
         return not (self.open or self.taken - self.arrived() or beyond(self.before))
 
-    def drain(self, since: float) -> float | None:
-        """End new messages; the seconds since a moment until all was done, None where it never was."""
+    def left(self) -> list[str]:
+        """What is not as `done` wants it: a sentence for each kind, with names to look for in the logs."""
+        few = 5
+        found = {"was taken and has not arrived": self.taken - self.arrived()}
+        found |= {f"in the queue of {host}": files for host, files in beyond(self.before).items()}
+        out = [
+            f"{', '.join(sorted(names)[:few])}{' ...' if len(names) > few else ''} {what}"
+            for what, names in found.items()
+            if names
+        ]
+        return out + ([f"{self.open} neither taken nor refused"] if self.open else [])
+
+    def drain(self, since: float, patience: float = DRAINED) -> float | None:
+        """End new messages; the seconds since a moment until all was done, None where it never was within its patience."""
         for post in self.posts.values():
             post.ask("enough")
-        end = time.monotonic() + DRAINED
+        end = time.monotonic() + patience
         while not self.done():
             # What was sent back will not arrive.
             if time.monotonic() > end or any("report" in entry for entry in self.arrivals):
@@ -258,10 +268,10 @@ class Fault:
     # What has to be there before mail flows, and is taken away once all has arrived. Faults in a row that prepare the same share it.
     prepare: Step | None = None
     restore: Step | None = None
-    until: Callable[[Flow], bool] | None = None  # what there is to wait for, where it does not always take all the time
     every: float = EVERY  # seconds between two messages from each side
     repeats: str = ""  # why a message may come twice; none may where nothing is said
     pause: float = 0.0  # seconds that some senders are silent amidst a text
+    drained: float = DRAINED  # seconds that all may take to arrive afterwards
     within: float | None = (
         None  # seconds that 95 of 100 messages may take that begin meanwhile, where nobody is to notice anything
     )
@@ -310,20 +320,19 @@ def hold(fault: Fault, prepared: bool = False, keep: bool = False) -> ledger.Row
         begun = time.time()
         try:
             made = fault.make()
-            flow.flow(fault.holds, fault.until or (lambda _: False))
-            if fault.until:
-                flow.flow(ONCE_SO)
+            flow.flow(fault.holds)
         finally:
             held = time.time()
             if fault.undo:
                 fault.undo()
         over = time.time()
         flow.flow(AFTER)
-        drained = flow.drain(over)
+        drained = flow.drain(over, fault.drained)
+        left = flow.left() if drained is None else []
         ledgers = list(flow.ledgers().values())
         row = ledger.row(fault.name, ledgers, flow.arrivals)
         row.drained = drained
-        row.findings += units()
+        row.findings += [*left, *units()]
         if fault.within is not None:
             late = ledger.quantile(ledger.latencies(ledgers, flow.arrivals, begun, held), 0.95)
             row.notes.append(f"95 of 100 messages that began meanwhile took up to {late:.1f} s")
@@ -358,4 +367,10 @@ def span(fault: Fault) -> str:
     """How long a fault lasts, in words."""
     if not fault.holds:
         return "as long as it takes"
-    return f"{fault.holds:.0f} s" + (" at most" if fault.until else "")
+    return f"{fault.holds:.0f} s"
+
+
+def bounds(fault: Fault) -> str:
+    """What it is held against beside the counts, in words."""
+    late = [f"95 of 100 that begin meanwhile within {fault.within:.0f} s"] if fault.within is not None else []
+    return "; ".join([*late, f"all within {fault.drained:.0f} s of its end"])

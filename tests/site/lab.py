@@ -187,11 +187,21 @@ def first(name: str) -> str:
     return next(iter(group(name)), "")
 
 
-def limit_of(variable: str) -> int:
-    """A limit of the gateway's sendmail as the inventory or else the role has it, not as it stands on the host: it may be lost there."""
+def setting_of(variable: str) -> Any:
+    """What the gateway's sendmail is set to as the inventory or else the role has it, not as it stands on the host: it may be lost there."""
     own = inventory()["_meta"]["hostvars"][group("gateways")[0]]
     defaults = yaml.safe_load((ROOT / "roles/sendmail/defaults/main.yml").read_text(encoding="utf-8"))
-    return int(own.get(variable, defaults[variable]))
+    return own.get(variable, defaults[variable])
+
+
+def limit_of(variable: str) -> int:
+    """One that is a number."""
+    return int(setting_of(variable))
+
+
+def span(time: str) -> float:
+    """Seconds, of a time as sendmail and systemd write it: 10s, 5m, 4h, 3d."""
+    return float(time[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[time[-1]]
 
 
 # The hosts that play the parts. The lab has one of each; a prop's part is told by where it stands.

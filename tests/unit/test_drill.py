@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from functools import partial
 
 import pytest
@@ -109,11 +108,28 @@ def test_what_comes_twice_is_a_finding_where_the_fault_gives_no_reason() -> None
     assert not harness.twice(fault(repeats="a 250 is lost"), Row("one", duplicated=1))
 
 
-def test_flow_ends_early_once_what_is_waited_for_is_so() -> None:
-    flow = harness.Flow("w", {}, [], mbox=None, before={})  # type: ignore[arg-type]
-    begin = time.monotonic()
-    flow.flow(60, until=lambda _: True)
-    assert time.monotonic() - begin < 1
+def test_what_is_left_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = {"smtp1": {"qf1", "qf2"}, "store": set[str]()}
+    monkeypatch.setattr(harness, "queued", lambda: queues)
+    flow = harness.Flow("w", {}, [], mbox=None, before={"smtp1": {"qf1"}, "store": set()})  # type: ignore[arg-type]
+    flow.taken, flow.open = {f"w-{number}" for number in range(8)}, 1
+    flow.arrivals = [{"name": "w-0"}]
+    assert flow.left() == [
+        "w-1, w-2, w-3, w-4, w-5 ... was taken and has not arrived",
+        "qf2 in the queue of smtp1",
+        "1 neither taken nor refused",
+    ]
+    flow.taken, flow.open, flow.before = {"w-0"}, 0, queues
+    assert flow.left() == []
+
+
+def test_bounds_follow_from_what_sendmail_and_the_senders_are_set_to() -> None:
+    """A reply is waited for as long as RFC 5321 asks for MAIL and RCPT, and the next turn is as far away again."""
+    assert faults.REPLY == 300 and faults.FORGOTTEN == 2 * (300 + 60)
+    assert [fault.name for fault in FAULTS if fault.drained != harness.DRAINED] == ["firewall-crashed"]
+    (crowd,) = [fault for fault in FAULTS if fault.name == "crowd"]
+    assert faults.TURNS == 2 and crowd.within == faults.PATIENT == 2 * 32.5 + 15 + 15
+    assert harness.bounds(crowd) == "95 of 100 that begin meanwhile within 95 s; all within 300 s of its end"
 
 
 def test_a_link_that_is_down_is_found_again_though_it_has_no_address() -> None:

@@ -1,7 +1,7 @@
 """From an earlier release to this tree, with mail in the queues and more coming all the while: nothing is lost.
 
-UPGRADE_FROM names the commit or tag to begin with, the latest tag where it is not set. The hosts have to be bare when this begins;
-`make test-upgrade` makes them, and lets the tests run in this order.
+UPGRADE_FROM names the commit or tag to begin with, the latest tag before this commit where it is not set: a release is tested from the
+one before it. The hosts have to be bare when this begins; `make test-upgrade` makes them, and lets the tests run in this order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def git(*argv: str, check: bool = True) -> str:
 @pytest.fixture(scope="session")
 def former() -> Iterator[Path]:
     """The earlier tree, with the lab's secrets where its inventory looks for them."""
-    begin = os.environ.get("UPGRADE_FROM") or git("describe", "--tags", "--abbrev=0", check=False)
+    begin = os.environ.get("UPGRADE_FROM") or git("describe", "--tags", "--abbrev=0", "HEAD^", check=False)
     if not begin:
         pytest.exit("There is no tag yet: `make test-upgrade FROM=COMMIT` says what to begin with.", 1)
     git("worktree", "remove", "--force", str(TREE), check=False)
