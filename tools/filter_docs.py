@@ -103,6 +103,7 @@ ARGUMENTS = {
     "service": "Name of a service in the site's tables.",
     "settings": "Kernel settings, a * standing for every link.",
     "signatures": "Signatures, as in C(content_filter_signatures).",
+    "servers": "Time servers, as in C(base_time_servers).",
     "site": "The site: C(zones), C(hosts), C(services), C(flows), C(pat), C(domain) and C(domains) of an inventory.",
     "sources": "Addresses and networks.",
     "ssh_connection": "What sshd says of the connection that Ansible came by; empty where it came another way.",

@@ -20,6 +20,7 @@ from ansible_collections.widgets.mail.plugins.filter.policy import (
     level_zones,
     open_zone,
     tunnel_zones,
+    zone_networks,
 )
 
 FLOW_KEYS = {"id", "from", "to", "services", "paper", "comment"}
@@ -32,6 +33,7 @@ NAME = re.compile(r"^[a-z]([a-z0-9-]*[a-z0-9])?$")
 DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$")
 MAC = re.compile(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")
 PAT_IDLE = (600, 3600)
+NTP = 123  # RFC 5905
 ALIKE = 0.8  # how much alike two names of variables must be for one to be a slip of the other
 
 
@@ -87,6 +89,53 @@ def policy_slips(names: Iterable[str], known: Iterable[str]) -> list[str]:
         if near:
             errors.append(f"{name} is no variable of a site: is {near[0]} meant?")
     return errors
+
+
+def policy_time_errors(site: Site, host: str, servers: Iterable[str]) -> list[str]:
+    """Time servers that a host may not ask: systemd-timesyncd would go on without a word, and the clock go its own way."""
+    own = {host_zone(site, host), *site["hosts"][host]["interfaces"]}
+    services = {name for name, service in site["services"].items() if NTP in as_list(service.get("udp", []))}
+    flows = [
+        flow
+        for flow in site["flows"]
+        if services & set(as_list(flow["services"])) and {host, *own, ANY} & set(as_list(flow["from"]))
+    ]
+    targets = {end for flow in flows for end in as_list(flow["to"])}
+
+    def reached(server: str) -> bool:
+        place = _place(site, server)
+        # Within a zone nothing is filtered. A name is looked up by the host alone: any flow may be the one.
+        return place in own or bool(targets & {place, _owner(site, server), ANY} if place else targets)
+
+    return [
+        f"base_time_servers holds {server}: no flow of site_flows lets {host} send to UDP port {NTP} there; give site_services one "
+        f"such as ntp: {{udp: [{NTP}]}}, and site_flows a flow of it from {host} to {_place(site, server) or open_zone(site)}."
+        for server in servers
+        if not reached(server)
+    ]
+
+
+def _place(site: Site, server: str) -> str | None:
+    """The zone that an address lies in, the open one where it lies in none; None for a name."""
+    try:
+        address = ipaddress.ip_address(server)
+    except ValueError:
+        return None
+    for zone in (*level_zones(site), *tunnel_zones(site)):
+        if any(address in ipaddress.ip_network(network) for network in zone_networks(site, zone)):
+            return str(zone)
+    return open_zone(site)
+
+
+def _owner(site: Site, server: str) -> str | None:
+    """The host that has an address."""
+    own = (
+        name
+        for name, host in site["hosts"].items()
+        if server
+        in {host.get("public")} | {interface.get(key) for interface in host["interfaces"].values() for _n, key in KEYS.values()}
+    )
+    return next(own, None)
 
 
 def _unknown(where: str, entry: Mapping[str, Any], allowed: set[str]) -> list[str]:
@@ -415,4 +464,5 @@ class FilterModule:
             "policy_errors": policy_errors,
             "policy_group_errors": policy_group_errors,
             "policy_slips": policy_slips,
+            "policy_time_errors": policy_time_errors,
         }

@@ -289,3 +289,35 @@ def test_a_wrong_entry_is_named_with_what_is_allowed(site: dict[str, Any], path:
     errors = " ".join(policy_checks.policy_errors(site))
     for word in words:
         assert word in errors
+
+
+NTP_FLOW = {"id": "ntp", "from": ["smtp1", "fw"], "to": "outside", "services": ["ntp"]}
+
+
+@pytest.mark.parametrize(
+    ("host", "server", "flow", "fine"),
+    [
+        ("smtp1", "192.0.2.7", None, False),
+        ("smtp1", "192.0.2.7", {}, True),
+        ("smtp1", "ntp.example", {}, True),
+        ("smtp1", "ntp.example", None, False),
+        ("smtp1", "2001:db8:ffff::7", {"from": "any", "to": "any"}, True),
+        # Another host asks, or another zone is asked.
+        ("dns1", "192.0.2.7", {}, False),
+        ("smtp1", "10.1.0.24", {}, False),
+        ("smtp1", "10.1.0.24", {"to": "mgmt"}, True),
+        ("smtp1", "10.1.0.24", {"from": "dmz", "to": "inside"}, True),
+        # What is on the same link passes no firewall.
+        ("dns1", "10.1.1.11", None, True),
+        ("fw", "10.1.1.11", None, True),
+        # TCP is of no use.
+        ("smtp1", "192.0.2.7", {"services": ["smtp"]}, False),
+    ],
+)
+def test_a_time_server_is_one_that_a_flow_leads_to(
+    site: dict[str, Any], host: str, server: str, flow: dict[str, Any] | None, fine: bool
+) -> None:
+    site["services"]["ntp"] = {"udp": [123]}
+    site["flows"] += [{**NTP_FLOW, **flow}] if flow is not None else []
+    errors = policy_checks.policy_time_errors(site, host, [server])
+    assert errors == [] if fine else server in errors[0] and f"lets {host} send to UDP port 123" in errors[0]
