@@ -187,9 +187,9 @@ def first(name: str) -> str:
     return next(iter(group(name)), "")
 
 
-def setting_of(variable: str) -> Any:
-    """What the gateway's sendmail is set to as the inventory or else the role has it, not as it stands on the host: it may be lost there."""
-    own = inventory()["_meta"]["hostvars"][group("gateways")[0]]
+def setting_of(variable: str, host: str = "") -> Any:
+    """What sendmail is set to as the inventory or else the role has it, not as it stands on the host: it may be lost there. The gateway's."""
+    own = inventory()["_meta"]["hostvars"][host or group("gateways")[0]]
     defaults = yaml.safe_load((ROOT / "roles/sendmail/defaults/main.yml").read_text(encoding="utf-8"))
     return own.get(variable, defaults[variable])
 

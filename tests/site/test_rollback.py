@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -87,23 +87,55 @@ def test_a_sound_change_of_rules_over_ssh_is_confirmed_and_stays(over_ssh: dict[
     assert done.returncode == 0 and machine.sh(f"cat {RULES}") == before, done.stdout + done.stderr
 
 
+@dataclass(frozen=True)
+class Half:
+    """What a run that was broken off has replaced, on what host, and how the role that goes on is played."""
+
+    host: str
+    path: str
+    name: str
+    unit: str
+    play: tuple[str, ...]
+    former: str  # makes the former file of the one that is wanted
+    shows: Callable[[], str]  # which of the two the program goes by that reads it
+
+
+def greeting() -> str:
+    """What the server says to whoever connects."""
+    return lab.Machine(lab.COLLECTOR).sh(f"ssh-keyscan -t ed25519 {lab.address(SERVER)} 2>&1 | grep '^#'")
+
+
+def limits() -> str:
+    """How much the rules in force log of what they deny."""
+    return lab.Machine(FILTER).sh("nft -s list table inet firewall | grep /second")
+
+
+HALVES = [
+    Half(SERVER, SSHD, "ssh", "ssh", ("base", "--tags", "ssh"), "1i VersionAddendum former", greeting),
+    Half(FILTER, RULES, "firewall", "nftables", ("firewalls",), "s|[0-9]*/second|51/second|", limits),
+]
+
+
 @pytest.mark.requirement("OPS-4", side="positive")
-def test_a_run_after_one_that_was_broken_off_confirms_what_that_one_has_replaced() -> None:
-    """It finds every file as it should be, and a timer that would put the former ones back under it."""
-    machine = lab.Machine(SERVER)
-    wanted, mode = machine.sh(f"cat {SSHD}"), machine.sh(f"stat -c %a {SSHD}").strip()
-    machine.sh(f"echo '# former' >> {SSHD}")
-    half = {
-        "files": [{"path": SSHD, "content": wanted, "mode": f"0{mode}"}],
-        "rollback": {"name": "ssh", "seconds": 90, "commands": [["systemctl", "reload", "ssh"]]},
+@pytest.mark.parametrize("half", [pytest.param(half, id=half.name) for half in HALVES])
+def test_a_run_after_one_that_was_broken_off_loads_and_confirms_what_that_one_has_replaced(half: Half) -> None:
+    """It finds every file as it should be, a program that has not read it, and a timer that would put the former one back under it."""
+    machine = lab.Machine(half.host)
+    wanted, mode, works = machine.sh(f"cat {half.path}"), machine.sh(f"stat -c %a {half.path}").strip(), half.shows()
+    machine.sh(f"sed -i '{half.former}' {half.path}; systemctl reload {half.unit}")
+    assert machine.sh(f"cat {half.path}") != wanted and half.shows() != works
+    files = {
+        "files": [{"path": half.path, "content": wanted, "mode": f"0{mode}"}],
+        "rollback": {"name": half.name, "seconds": 90, "commands": [["systemctl", "reload", half.unit]]},
     }
-    lab.ansible("ansible", "-i", str(lab.INVENTORY), SERVER, "-m", "widgets.mail.text_files", "-a", json.dumps(half))
-    assert armed("ssh", SERVER)
-    foretold = play("base", SERVER, {}, "--tags", "ssh", "--check")
-    assert "changed=0" not in foretold.stdout and armed("ssh", SERVER), foretold.stdout + foretold.stderr
-    done = play("base", SERVER, {}, "--tags", "ssh")
-    assert done.returncode == 0 and not armed("ssh", SERVER), done.stdout + done.stderr
-    assert machine.sh(f"cat {SSHD}") == wanted
+    lab.ansible("ansible", "-i", str(lab.INVENTORY), half.host, "-m", "widgets.mail.text_files", "-a", json.dumps(files))
+    assert armed(half.name, half.host)
+    book, *tags = half.play
+    foretold = play(book, half.host, {}, *tags, "--check")
+    assert "changed=0" not in foretold.stdout and armed(half.name, half.host), foretold.stdout + foretold.stderr
+    done = play(book, half.host, {}, *tags)
+    assert done.returncode == 0 and not armed(half.name, half.host), done.stdout + done.stderr
+    assert machine.sh(f"cat {half.path}") == wanted and half.shows() == works
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,8 @@ def test_what_is_left_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bounds_follow_from_what_sendmail_and_the_senders_are_set_to() -> None:
-    """A reply is waited for as long as RFC 5321 asks for MAIL and RCPT, and the next turn is as far away again."""
-    assert faults.REPLY == 300 and faults.FORGOTTEN == 2 * (300 + 60)
+    """A reply is waited for as long as RFC 5321 asks for MAIL and RCPT, and the next turn is a pause away."""
+    assert faults.REPLY == 300 and faults.FORGOTTEN == 300 + 120 + 2 * 60
     assert [fault.name for fault in FAULTS if fault.drained != harness.DRAINED] == ["firewall-crashed"]
     (crowd,) = [fault for fault in FAULTS if fault.name == "crowd"]
     assert faults.TURNS == 2 and crowd.within == faults.PATIENT == 2 * 32.5 + 15 + 15
