@@ -72,9 +72,9 @@ def scanner(beside: str, *argv: str) -> str:
 # -- who is scanned, and from where ----------------------------------------------------------------------------------
 
 
-def groups(host: str) -> set[str]:
+def groups(host: str) -> frozenset[str]:
     """The inventory's groups that a host is in."""
-    return {name for name in lab.inventory() if name != "_meta" and host in lab.group(name)}
+    return frozenset(name for name in lab.inventory() if name != "_meta" and host in lab.group(name))
 
 
 def clients(host: str, service: str) -> list[str]:
@@ -112,9 +112,7 @@ class Host:
     """What is known of a host after its scans."""
 
     name: str
-    release: str
-    container: bool
-    groups: set[str]
+    kind: scans.Kind
     scans: list[scans.Scan] = field(default_factory=list)
     units: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -126,7 +124,7 @@ def look(name: str) -> Host:
     machine = lab.Machine(name)
     release = machine.sh(". /etc/os-release; echo $VERSION_ID").strip()
     container = machine.run("systemd-detect-virt", "--container", "--quiet", check=False).returncode == 0
-    return Host(name, release, container, groups(name))
+    return Host(name, scans.Kind(container, groups(name), release))
 
 
 def keep(host: str, name: str, content: str) -> str:
@@ -161,7 +159,7 @@ def scan_ssh(host: Host, data: Mapping[str, Any], tree: Path) -> None:
     """The SSH server, from a host that may log in."""
     for beside, port in served(host.name, ["ssh"]).values():
         text = scanner(
-            beside, PYTHON, "/opt/audit/ssh.py", lab.reach(host.name, beside), str(port), f"Hardened Debian {host.release}"
+            beside, PYTHON, "/opt/audit/ssh.py", lab.reach(host.name, beside), str(port), f"Hardened Debian {host.kind.release}"
         )
         host.scans.append(scans.ssh_audit(host.name, keep(host.name, "ssh.json", text)))
 
@@ -182,7 +180,7 @@ def scan_tls(host: Host, data: Mapping[str, Any], tree: Path) -> None:
 
 def scan_smtp(host: Host, data: Mapping[str, Any], tree: Path) -> None:
     """A gateway's SMTP server, as a stranger sees it."""
-    for beside, port in served(host.name, ["smtp"] if "gateways" in host.groups else []).values():
+    for beside, port in served(host.name, ["smtp"] if "gateways" in host.kind.groups else []).values():
         scripts = f"smtp-* and not ({' or '.join(data['nmap']['left_out'])})"
         argv = ["nmap", "-Pn", "-n", "-p", str(port), "--script", scripts, "-oX", "-", lab.reach(host.name, beside)]
         text = keep(host.name, "nmap.xml", scanner(beside, *argv))
@@ -202,7 +200,7 @@ def let_in(hosts: Sequence[Host]) -> Iterator[None]:
     """The gateways count no connections of the scanners meanwhile: the limits stop a scanner like anybody who opens so many."""
     with ExitStack() as after:
         for host in hosts:
-            for beside, _ in served(host.name, ["smtp"] if "gateways" in host.groups else []).values():
+            for beside, _ in served(host.name, ["smtp"] if "gateways" in host.kind.groups else []).values():
                 machine, scanners_address = lab.Machine(host.name), lab.seen(beside, host.name)
                 machine.sh(f"cp -a {ACCESS} {ACCESS_KEPT}")
                 after.callback(machine.sh, f"cat {ACCESS_KEPT} > {ACCESS} && {MAKE_ACCESS} && rm {ACCESS_KEPT}")
@@ -248,7 +246,7 @@ class Report:
 def aim(data: Mapping[str, Any], scanner_name: str, host: Host) -> float:
     """The score that a host has to have: that of the first of its groups that has one of its own."""
     row = data["thresholds"][scanner_name]
-    return float(next((value for group, value in row.items() if group in host.groups), row["all"]))
+    return float(next((value for group, value in row.items() if group in host.kind.groups), row["all"]))
 
 
 def report(hosts: list[Host], data: Mapping[str, Any], whole: bool) -> Report:
@@ -260,25 +258,28 @@ def report(hosts: list[Host], data: Mapping[str, Any], whole: bool) -> Report:
     for host in hosts:
         problems += [f"{host.name}: {error}" for error in host.errors]
         for scan in host.scans:
-            one = scans.judge(scan, listed, host.container, host.groups)
+            one = scans.judge(scan, listed, host.kind)
             judged[host.name, scan.scanner] = one
             problems += [f"{host.name}: {scan.scanner}: {name}: {text}" for name, text in one.open.items()]
             if scan.scanner in data["thresholds"] and one.score < aim(data, scan.scanner, host):
                 problems.append(
                     f"{host.name}: {scan.scanner}: {one.score:.1f}, at least {aim(data, scan.scanner, host):g} is wanted"
                 )
-    found = scans.exposed(limits, {host.name: host.units for host in hosts if host.units}, {host.release for host in hosts})
+    found = scans.exposed(
+        limits, {host.name: host.units for host in hosts if host.units}, {host.kind.release for host in hosts}
+    )
     # Part of the hosts says nothing about what is found nowhere.
     problems += found if whole else [line for line in found if "is stale" not in line]
     if whole:
-        about = {host.name: (host.container, host.groups) for host in hosts}
-        problems += scans.stale(listed, [scan for host in hosts for scan in host.scans], about)
+        problems += scans.stale(
+            listed, [scan for host in hosts for scan in host.scans], {host.name: host.kind for host in hosts}
+        )
     return Report(hosts, judged, problems, listed, limits)
 
 
 def cells(host: Host, judged: Mapping[tuple[str, str], scans.Judged], limits: Sequence[scans.Limit]) -> list[str]:
     """A host's row of the table."""
-    out = [host.name, host.release]
+    out = [host.name, host.kind.release]
     for name in ("lynis", "openscap"):
         one = judged.get((host.name, name))
         out.append(f"{one.score:.1f} ({one.bare:.1f})" if one else "-")
@@ -341,7 +342,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def section(found: Report, versions: str, data: Mapping[str, Any], today: str) -> str:
     """The page's section for these releases."""
-    releases = sorted({host.release for host in found.hosts})
+    releases = sorted({host.kind.release for host in found.hosts})
     lines = [f"## Debian {' and '.join(releases)}", "", f"{today}, with {versions}."]
     if stands_in := [data["profile"]["stands_in"][release] for release in releases if release in data["profile"]["stands_in"]]:
         lines += ["", *stands_in]
@@ -369,6 +370,7 @@ def reasons(found: Report) -> str:
             for entry in mine:
                 where = f"on {', '.join(entry.groups)}: " if entry.groups else ""
                 where += "in containers only: " if entry.where == "container" else ""
+                where += f"on Debian {entry.release}: " if entry.release else ""
                 lines.append(f"- {where}{entry.reason} ({', '.join(f'`{name}`' for name in entry.names)})")
     lines += ["", "Units that may be more exposed than was aimed at, or have no limit:", ""]
     lines += [f"- `{entry.unit}`: {entry.reason}" for entry in found.limits if entry.reason]

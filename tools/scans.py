@@ -26,6 +26,15 @@ class ScanError(Exception):
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What kind of host it is: all that an entry may go by."""
+
+    container: bool
+    groups: frozenset[str] = frozenset()
+    release: str = ""
+
+
+@dataclass(frozen=True)
 class Entry:
     """What the data file says about some findings of one scanner."""
 
@@ -34,11 +43,16 @@ class Entry:
     reason: str
     where: str = "any"  # or container: on a machine of its own it says nothing
     groups: tuple[str, ...] = ()  # only on hosts of these groups; none: on all
+    release: str = ""  # only on hosts of this release; none: on all
     counts: bool = False  # left in the score
 
-    def applies(self, container: bool, groups: Iterable[str]) -> bool:
+    def applies(self, host: Kind) -> bool:
         """Whether it speaks about a host."""
-        return (container or self.where == "any") and (not self.groups or bool(set(self.groups) & set(groups)))
+        return (
+            (host.container or self.where == "any")
+            and (not self.groups or bool(host.groups.intersection(self.groups)))
+            and self.release in ("", host.release)
+        )
 
 
 def entries(data: Mapping[str, Any]) -> tuple[list[Entry], list[str]]:
@@ -52,7 +66,7 @@ def entries(data: Mapping[str, Any]) -> tuple[list[Entry], list[str]]:
             for row in rows or []:
                 names = tuple(str(name) for name in row.get("names") or ())
                 label = f"{key}, {scanner}, {names[0] if names else 'an entry without names'}"
-                if unknown := sorted(set(row) - {"names", "reason", "where", "groups"}):
+                if unknown := sorted(set(row) - {"names", "reason", "where", "groups", "release"}):
                     wrong.append(f"{label}: the key {unknown[0]} is unknown")
                 if not names:
                     wrong.append(f"{label}: it names nothing")
@@ -66,6 +80,7 @@ def entries(data: Mapping[str, Any]) -> tuple[list[Entry], list[str]]:
                     str(row.get("reason") or "").strip(),
                     str(row.get("where", "any")),
                     tuple(row.get("groups") or ()),
+                    str(row.get("release") or ""),
                     counts,
                 )
                 twice = {
@@ -121,10 +136,9 @@ class Judged:
         return score(self.scan.points, self.excluded)
 
 
-def judge(scan: Scan, listed: Sequence[Entry], container: bool, groups: Iterable[str]) -> Judged:
+def judge(scan: Scan, listed: Sequence[Entry], host: Kind) -> Judged:
     """Sort the findings of a scan: left out, left in with a reason, and neither."""
-    groups = set(groups)
-    mine = [entry for entry in listed if entry.scanner == scan.scanner and entry.applies(container, groups)]
+    mine = [entry for entry in listed if entry.scanner == scan.scanner and entry.applies(host)]
     by_name = {name: entry for entry in mine for name in entry.names}
     out = Judged(scan, {}, {}, {})
     for name, text in scan.findings.items():
@@ -138,16 +152,16 @@ def judge(scan: Scan, listed: Sequence[Entry], container: bool, groups: Iterable
     return out
 
 
-def stale(listed: Sequence[Entry], scans: Sequence[Scan], hosts: Mapping[str, tuple[bool, Iterable[str]]]) -> list[str]:
+def stale(listed: Sequence[Entry], scans: Sequence[Scan], hosts: Mapping[str, Kind]) -> list[str]:
     """Names in the data file that nothing was found for on any host that they speak about.
 
-    An entry that speaks about none of these hosts (for containers, on machines) cannot be told to be stale here, and neither can
-    one for a scanner that has not run.
+    An entry that speaks about none of these hosts (for containers, on machines; for another release) cannot be told to be stale
+    here, and neither can one for a scanner that has not run.
     """
     out = []
     ran = {scan.scanner for scan in scans}
     for entry in listed:
-        about = {host for host, (container, groups) in hosts.items() if entry.applies(container, groups)}
+        about = {host for host, kind in hosts.items() if entry.applies(kind)}
         if entry.scanner not in ran or not about:
             continue
         found = {name for scan in scans if scan.scanner == entry.scanner and scan.host in about for name in scan.findings}

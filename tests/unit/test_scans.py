@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tools import scans
-from tools.scans import Entry, Limit, Scan
+from tools.scans import Entry, Kind, Limit, Scan
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(__file__).parent / "data/audit"
@@ -56,11 +56,17 @@ def test_an_entry_for_a_scanner_that_is_none_is_told_of() -> None:
     assert "nessus is unknown" in scans.entries({"accepted": {"nessus": []}})[1][0]
 
 
-def test_an_entry_for_containers_says_nothing_on_a_machine_and_one_for_a_group_nothing_elsewhere() -> None:
+def kind(container: bool, *groups: str, release: str = "12") -> Kind:
+    return Kind(container, frozenset(groups), release)
+
+
+def test_an_entry_for_containers_says_nothing_on_a_machine_and_one_for_a_group_or_a_release_nothing_elsewhere() -> None:
     in_container = Entry("lynis", ("a",), "r", where="container")
-    assert in_container.applies(True, ["x"]) and not in_container.applies(False, ["x"])
+    assert in_container.applies(kind(True, "x")) and not in_container.applies(kind(False, "x"))
     of_group = Entry("lynis", ("a",), "r", groups=("gateways",))
-    assert of_group.applies(False, ["gateways", "site"]) and not of_group.applies(True, ["stores"])
+    assert of_group.applies(kind(False, "gateways", "site")) and not of_group.applies(kind(True, "stores"))
+    of_release = Entry("lynis", ("a",), "r", release="13")
+    assert of_release.applies(kind(False, release="13")) and not of_release.applies(kind(False))
 
 
 # -- scores and judgement --------------------------------------------------------------------------------------------
@@ -78,21 +84,22 @@ def test_findings_are_left_out_or_left_in_with_a_reason_or_open() -> None:
     scan = Scan("openscap", "h", {"a": "A", "b": "B", "c": "C"}, {"a": (0, 1), "b": (0, 1), "c": (0, 1), "d": (1, 1)})
     out, kept = Entry("openscap", ("a",), "r", where="container"), Entry("openscap", ("b",), "r", counts=True)
     other = Entry("lynis", ("c",), "of another scanner")
-    judged = scans.judge(scan, [out, kept, other], True, [])
+    judged = scans.judge(scan, [out, kept, other], kind(True))
     assert (judged.excluded, judged.accepted, judged.open) == ({"a": out}, {"b": kept}, {"c": "C"})
     assert judged.bare == 25 and round(judged.score, 1) == 33.3
-    assert "a" in scans.judge(scan, [out, kept], False, []).open
+    assert "a" in scans.judge(scan, [out, kept], kind(False)).open
 
 
 def test_a_name_that_nothing_was_found_for_is_stale_where_the_entry_speaks() -> None:
     scan = Scan("lynis", "gate", {"a": "A"})
-    hosts = {"gate": (True, ["gateways"]), "store": (True, ["stores"])}
+    hosts = {"gate": kind(True, "gateways"), "store": kind(True, "stores")}
     assert scans.stale([Entry("lynis", ("a",), "r")], [scan], hosts) == []
     assert scans.stale([Entry("lynis", ("a", "b"), "r")], [scan], hosts) == ["lynis: b is stale: nothing was found for it"]
     assert scans.stale([Entry("lynis", ("a",), "r", groups=("stores",))], [scan], hosts) != []
-    # Nothing can be said of machines where there are only containers, and of a scanner that did not run.
+    # Nothing can be said of machines where there are only containers, of another release, and of a scanner that did not run.
     assert scans.stale([Entry("openscap", ("a",), "r")], [scan], hosts) == []
-    assert scans.stale([Entry("lynis", ("b",), "r", where="container")], [scan], {"gate": (False, [])}) == []
+    assert scans.stale([Entry("lynis", ("b",), "r", where="container")], [scan], {"gate": kind(False)}) == []
+    assert scans.stale([Entry("lynis", ("b",), "r", release="13")], [scan], hosts) == []
 
 
 # -- Lynis -----------------------------------------------------------------------------------------------------------
