@@ -58,6 +58,12 @@ def policy_group_errors(site: Site, groups: Mapping[str, list[str]]) -> list[str
     errors = [
         f"{host} is in the inventory but not in site_hosts: there are {known}." for host in ours if host not in site["hosts"]
     ]
+    errors += [
+        f"site_hosts.{host}.interfaces.{zone} has neither mac nor device: give one, by which the link is found on {host}."
+        for host in groups.get("site", [])
+        for zone, interface in site["hosts"].get(host, {}).get("interfaces", {}).items()
+        if not interface.get("mac") and not interface.get("device")
+    ]
     stores = groups.get("stores", [])
     errors += [
         f"site_domains[{i}].store is {entry['store']!r}, which is not in the group stores; allowed are {_among(stores)}."
