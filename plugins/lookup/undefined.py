@@ -59,7 +59,9 @@ def lacking(name: str, value: Any, evaluate: Callable[[str], object]) -> list[st
             evaluate(text)
         except AnsibleUndefinedVariable as problem:
             missing = re.findall(r"'(\w+)' is undefined", str(problem))
-            found.append(f"{place} needs {missing[-1]}, which is not defined." if missing else f"{place}: {problem}.")
+            found.append(
+                f"{place} needs {missing[-1]}, which is not defined." if missing else f"{place} is {text!r}: {problem}."
+            )
     return found
 
 
