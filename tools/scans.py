@@ -319,6 +319,7 @@ class Limit:
     limit: float | None  # none: not started by us, or as it comes
     reason: str = ""
     release: str = ""  # the one that has the unit, where others do not
+    rebooted: bool = False  # only a host that has booted again has it, so that it may be missing
 
 
 def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
@@ -328,7 +329,13 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Limit], list[str]]:
     for row in rows:
         limit = row.get("limit")
         number = None if limit is None else float(limit)
-        entry = Limit(str(row["unit"]), number, str(row.get("reason") or "").strip(), str(row.get("release") or ""))
+        entry = Limit(
+            str(row["unit"]),
+            number,
+            str(row.get("reason") or "").strip(),
+            str(row.get("release") or ""),
+            bool(row.get("rebooted")),
+        )
         if (limit is None or float(limit) > float(row.get("aim", limit))) and not entry.reason:
             wrong.append(f"exposure, {entry.unit}: no limit, or one above the aim, and no reason")
         if entry.unit in {other.unit for other in out}:
@@ -374,7 +381,7 @@ def exposed(listed: Sequence[Limit], found: Mapping[str, Mapping[str, float]], r
             elif (limit := by_unit[unit].limit) is not None and number > limit:
                 out.append(f"{host}: {unit} is exposed by {number}, at most {limit} is allowed")
     here = {unit for units in found.values() for unit in units}
-    expected = [entry.unit for entry in listed if not entry.release or entry.release in releases]
+    expected = [entry.unit for entry in listed if (not entry.release or entry.release in releases) and not entry.rebooted]
     return out + [f"exposure: {unit} is stale: it runs on no host" for unit in expected if unit not in here]
 
 

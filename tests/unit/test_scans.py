@@ -250,6 +250,7 @@ def test_units_above_their_limit_unknown_ones_and_stale_limits_are_told_of() -> 
         Limit("b.service", None, "r"),
         Limit("gone.service", 1.0),
         Limit("late.service", None, "r", "13"),
+        Limit("again.service", None, "r", rebooted=True),
     ]
     found = {"h": scans.exposures("a.service 2.1\nb.service 9.6\nnew.service 9.6\n")}
     wrong = scans.exposed(listed, found, {"12"})
