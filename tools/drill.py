@@ -86,6 +86,7 @@ def page(rows: Sequence[ledger.Row], what: Mapping[str, str], facts: Mapping[str
 
 def facts() -> dict[str, str]:
     """When, on what, and how what matters is set there."""
+    release = drill.GATEWAY.sh(". /etc/os-release; echo $VERSION_ID").strip()
     version = drill.GATEWAY.sh("dpkg-query -W -f '${Version}' sendmail-bin")
     dovecot = drill.STORE.sh("dpkg-query -W -f '${Version}' dovecot-core")
     (mode,) = {
@@ -95,7 +96,7 @@ def facts() -> dict[str, str]:
     slower = "".join(f" ({fault.name}: {fault.every:g} s)" for fault in faults.FAULTS if fault.every != drill.EVERY)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "hosts": f"Debian {lab.variables()['lab_release']}, sendmail {version}, dovecot {dovecot}",
+        "hosts": f"Debian {release}, sendmail {version}, dovecot {dovecot}",
         "delivery": f"`sendmail_delivery: {mode}` on gateway and store",
         "machine": f"{os.cpu_count()} cores, all hosts in containers on it",
         "mail": f"a message from strangers and one from a desk each {drill.EVERY:g} s{slower}, of 1 to 120 KiB",
