@@ -49,6 +49,7 @@ ARGUMENTS = {
     "domains": "Mail domains: their names, or entries of C(name) with the store or the next hop.",
     "entries": "Mail domains, as in C(site_domains).",
     "exempt": "Addresses and networks without limits.",
+    "filters": "Whether the host filters packets, its own as well.",
     "friends": "Names that take mail from listed clients too.",
     "gate": "Host that packets are filtered at; the firewall where none is named.",
     "gateways": "Names of the gateways.",

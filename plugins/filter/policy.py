@@ -312,6 +312,9 @@ def _border_own(
 ) -> dict[str, Any] | None:
     """The ends of a flow that begins or ends at the router itself."""
     own = _end_address(site, family, ("host", router), near)
+    # The open zone is everybody that the router can reach, whichever side they are on.
+    if source == ("host", router) and target == ("zone", open_zone(site)):
+        return {"chain": "output", "iif": None, "oif": None, "saddr": None, "daddr": None}
     if source == target or "zone" in (source[0], target[0]) or not own:
         return None
     if source == ("host", router):

@@ -97,21 +97,21 @@ def policy_slips(names: Iterable[str], known: Iterable[str]) -> list[str]:
     return errors
 
 
-def policy_time_errors(site: Site, host: str, servers: Iterable[str]) -> list[str]:
+def policy_time_errors(site: Site, host: str, servers: Iterable[str], filters: bool = False) -> list[str]:
     """Time servers that a host may not ask: systemd-timesyncd would go on without a word, and the clock go its own way."""
     own = {host_zone(site, host), *site["hosts"][host]["interfaces"]}
     services = {name for name, service in site["services"].items() if NTP in as_list(service.get("udp", []))}
+    # A zone's flow is of those whose packets are forwarded; what a host sends that filters them itself has to be its own.
+    sources = {host} if filters else {host, *own, ANY}
     flows = [
-        flow
-        for flow in site["flows"]
-        if services & set(as_list(flow["services"])) and {host, *own, ANY} & set(as_list(flow["from"]))
+        flow for flow in site["flows"] if services & set(as_list(flow["services"])) and sources & set(as_list(flow["from"]))
     ]
     targets = {end for flow in flows for end in as_list(flow["to"])}
 
     def reached(server: str) -> bool:
         place = _place(site, server)
-        # Within a zone nothing is filtered. A name is looked up by the host alone: any flow may be the one.
-        return place in own or bool(targets & {place, _owner(site, server), ANY} if place else targets)
+        # On a link nothing is filtered but by the host itself. A name is looked up by the host alone: any flow may be the one.
+        return (place in own and not filters) or bool(targets & {place, _owner(site, server), ANY} if place else targets)
 
     return [
         f"base_time_servers holds {server}: no flow of site_flows lets {host} send to UDP port {NTP} there; give site_services one "

@@ -211,6 +211,18 @@ def test_the_border_router_knows_hosts_by_their_translated_addresses(site: dict[
     assert border(site, "ssh-admin") == [("input", "outside", "198.51.100.29", None, "198.51.100.1", "tcp", [22])]
 
 
+def test_the_border_router_asks_whom_a_flow_of_its_own_lets_it_ask(site: dict[str, Any]) -> None:
+    assert [
+        rule for rule in policy.policy_border_rules(site, "router") if rule["chain"] == "output" and rule["daddr"] is None
+    ] == []
+    site["services"]["ntp"] = {"udp": [123]}
+    site["flows"].append({"id": "ntp", "from": ["router", "fw"], "to": "outside", "services": ["ntp"]})
+    own = {"chain": "output", "iif": None, "oif": None, "saddr": None, "daddr": None, "protocol": "udp", "ports": [123]}
+    assert [
+        rule for rule in policy.policy_border_rules(site, "router") if rule["flow"] == "ntp" and rule["chain"] == "output"
+    ] == [{"flow": "ntp", **own}]
+
+
 def test_the_border_router_lets_the_world_come_to_the_tunnels_port_and_sees_nothing_of_what_is_inside(
     site: dict[str, Any],
 ) -> None:
@@ -307,9 +319,12 @@ NTP_FLOW = {"id": "ntp", "from": ["smtp1", "fw"], "to": "outside", "services": [
         ("smtp1", "10.1.0.24", {}, False),
         ("smtp1", "10.1.0.24", {"to": "mgmt"}, True),
         ("smtp1", "10.1.0.24", {"from": "dmz", "to": "inside"}, True),
-        # What is on the same link passes no firewall.
+        # What is on the same link passes no firewall, but that of a host that filters packets itself.
         ("dns1", "10.1.1.11", None, True),
-        ("fw", "10.1.1.11", None, True),
+        ("fw", "10.1.1.11", None, False),
+        ("fw", "10.1.1.11", {"to": "smtp1"}, True),
+        ("fw", "192.0.2.7", {}, True),
+        ("fw", "192.0.2.7", {"from": ["inside", "dmz"]}, False),
         # TCP is of no use.
         ("smtp1", "192.0.2.7", {"services": ["smtp"]}, False),
     ],
@@ -319,5 +334,5 @@ def test_a_time_server_is_one_that_a_flow_leads_to(
 ) -> None:
     site["services"]["ntp"] = {"udp": [123]}
     site["flows"] += [{**NTP_FLOW, **flow}] if flow is not None else []
-    errors = policy_checks.policy_time_errors(site, host, [server])
+    errors = policy_checks.policy_time_errors(site, host, [server], filters=host == "fw")
     assert errors == [] if fine else server in errors[0] and f"lets {host} send to UDP port 123" in errors[0]
