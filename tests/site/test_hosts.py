@@ -312,9 +312,15 @@ def without_time_servers(collector: lab.Machine) -> Iterator[None]:
 @pytest.mark.usefixtures("without_time_servers")
 def test_time_servers_are_followed_once_they_are_named(collector: lab.Machine) -> None:
     """Where nothing was there for them. (In a container the clock is its machine's: systemd does not start what keeps it.)"""
-    lab.ansible(
-        *["ansible-playbook", "site.yml", "--limit", collector.name, "--tags", "base"],
-        *["-e", json.dumps({"base_time_servers": ["192.0.2.123"]})],
-    )
+    site = lab.site()
+    named = {
+        "base_time_servers": ["192.0.2.123"],
+        "site_services": {**site["services"], "ntp": {"udp": [123]}},
+        "site_flows": [
+            *site["flows"],
+            {"id": "ntp", "from": collector.name, "to": policy.open_zone(site), "services": ["ntp"]},
+        ],
+    }
+    lab.ansible("ansible-playbook", "site.yml", "--limit", collector.name, "--tags", "base", "-e", json.dumps(named))
     assert "NTP=192.0.2.123" in collector.sh("systemd-analyze cat-config systemd/timesyncd.conf").splitlines()
     assert collector.run("systemctl", "is-enabled", "systemd-timesyncd").stdout.strip() == "enabled"
